@@ -1,0 +1,75 @@
+//! Newtypes for the numbers that could be mixed up. All are 64-bit unless the protocol says
+//! otherwise, and none is ever used again for another thing.
+
+use serde::{Deserialize, Serialize};
+
+/// A queue for as long as it exists. A queue deleted and declared again has another id.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct QueueId(pub u64);
+
+/// A client connection since the broker started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A channel number within its connection, as on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelId(pub u16);
+
+/// A delivery tag within its channel, as on the wire; the first is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryTag(pub u64);
+
+/// Where a record starts in the commit log: segment number in the high 32 bits, octet offset in
+/// the low 32. Positions grow in the order of writing, so comparing two says which came first, and
+/// the position of a publish record is the durable identity of its message.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct LogPos(pub u64);
+
+impl LogPos {
+    /// No record: what a message that is only in memory carries.
+    pub const NONE: LogPos = LogPos(0);
+
+    /// The position `offset` octets into segment `segment`.
+    pub const fn new(segment: u32, offset: u32) -> Self {
+        LogPos((segment as u64) << 32 | offset as u64)
+    }
+
+    /// The segment the record is in. The first segment is 1, so that no record is [`LogPos::NONE`].
+    pub const fn segment(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The octet offset of the record within its segment.
+    pub const fn offset(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether there is a record at all.
+    pub const fn is_some(self) -> bool {
+        self.0 != 0
+    }
+}
+
+impl std::fmt::Display for LogPos {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.segment(), self.offset())
+    }
+}
+
+impl std::fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

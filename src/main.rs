@@ -1,0 +1,2 @@
+//! The broker's executable.
+fn main() {}
