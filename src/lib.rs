@@ -4,3 +4,5 @@
 //! this list; `tests/layering.rs` holds that. docs/ARCHITECTURE.md draws the picture.
 
 pub mod base;
+pub mod message;
+pub mod queue;

@@ -1,0 +1,323 @@
+//! One message: where it was published, its raw properties and its body.
+//!
+//! Owns the in-memory form and the form in which the commit log keeps it. Never decodes what it
+//! need not: properties stay the octets the publisher sent. A body is a slice of what was read
+//! from the socket or from the log, never copied on the way to a consumer.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// What a queue and a consumer need of a message without decoding its properties, found once at
+/// publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// delivery_mode 2: the message goes to disk in a durable queue.
+    pub persistent: bool,
+    /// The priority property, 0 if absent.
+    pub priority: u8,
+}
+
+/// A published message. Cloning shares the octets.
+///
+/// `head` holds the exchange, the routing key and the properties, and, when everything came in one
+/// piece, the body too: then the whole message is one reference-counted slice of a read buffer.
+/// The struct is 64 octets, one cache line.
+#[derive(Clone)]
+pub struct Message {
+    head: Bytes,
+    /// Body pieces after the part in `head`.
+    more: Option<Box<Vec<Bytes>>>,
+    properties_len: u32,
+    body_at: u32,
+    /// Octets of body within `head`.
+    body_in_head: u32,
+    body_len: u32,
+    key_at: u16,
+    properties_at: u16,
+    exchange_len: u8,
+    key_len: u8,
+    facts: Facts,
+}
+
+/// Where the parts of a message lie in one contiguous slice that starts with the exchange name.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// Octets of the exchange name, which starts at 0.
+    pub exchange_len: u8,
+    /// Where the routing key starts.
+    pub key_at: u16,
+    /// Octets of the routing key.
+    pub key_len: u8,
+    /// Where the property flags start.
+    pub properties_at: u16,
+    /// Octets of the property flags and values.
+    pub properties_len: u32,
+    /// Where the body starts.
+    pub body_at: u32,
+    /// Octets of the body.
+    pub body_len: u32,
+}
+
+/// Octets before the exchange name in the logged form: exchange and key lengths, flags, priority
+/// and the properties' length.
+const LOGGED_HEAD_LEN: usize = 8;
+const LOGGED_PERSISTENT: u8 = 1;
+
+impl Message {
+    /// A message that lies in one piece, as it does when its frames arrived in one read.
+    /// `layout` must describe `octets`; parts that reach beyond it read as empty.
+    pub fn contiguous(octets: Bytes, layout: Layout, facts: Facts) -> Self {
+        Message {
+            head: octets,
+            more: None,
+            properties_len: layout.properties_len,
+            body_at: layout.body_at,
+            body_in_head: layout.body_len,
+            body_len: layout.body_len,
+            key_at: layout.key_at,
+            properties_at: layout.properties_at,
+            exchange_len: layout.exchange_len,
+            key_len: layout.key_len,
+            facts,
+        }
+    }
+
+    /// A message from parts that lie apart. The names and properties are copied together, the body
+    /// is shared. Names beyond 255 octets, which the protocol cannot carry, are cut.
+    pub fn from_parts(
+        exchange: &[u8],
+        routing_key: &[u8],
+        properties: &[u8],
+        body: Vec<Bytes>,
+        facts: Facts,
+    ) -> Self {
+        let exchange = exchange.get(..255).unwrap_or(exchange);
+        let routing_key = routing_key.get(..255).unwrap_or(routing_key);
+        let mut head =
+            BytesMut::with_capacity(exchange.len() + routing_key.len() + properties.len());
+        head.put_slice(exchange);
+        head.put_slice(routing_key);
+        head.put_slice(properties);
+        let body_len = body.iter().map(Bytes::len).sum::<usize>();
+        Message {
+            body_at: head.len() as u32,
+            head: head.freeze(),
+            more: (!body.is_empty()).then(|| Box::new(body)),
+            properties_len: properties.len() as u32,
+            body_in_head: 0,
+            body_len: body_len as u32,
+            key_at: exchange.len() as u16,
+            properties_at: (exchange.len() + routing_key.len()) as u16,
+            exchange_len: exchange.len() as u8,
+            key_len: routing_key.len() as u8,
+            facts,
+        }
+    }
+
+    /// The exchange it was published to, as sent: not necessarily UTF-8 (A1.9).
+    pub fn exchange(&self) -> &[u8] {
+        self.head_part(0, self.exchange_len as usize)
+    }
+
+    /// The routing key, as sent: not necessarily UTF-8 (A1.9).
+    pub fn routing_key(&self) -> &[u8] {
+        self.head_part(self.key_at as usize, self.key_len as usize)
+    }
+
+    /// Property flags and values as on the wire.
+    pub fn properties(&self) -> &[u8] {
+        self.head_part(self.properties_at as usize, self.properties_len as usize)
+    }
+
+    /// The same octets as [`Self::properties`], shared.
+    pub fn properties_bytes(&self) -> Bytes {
+        let start = self.properties_at as usize;
+        let end = start + self.properties_len as usize;
+        if end <= self.head.len() {
+            self.head.slice(start..end)
+        } else {
+            Bytes::new()
+        }
+    }
+
+    /// Octets of the whole body.
+    pub fn body_len(&self) -> usize {
+        self.body_len as usize
+    }
+
+    /// The body in order, in as many pieces as it lies in.
+    pub fn body_parts(&self) -> impl Iterator<Item = &[u8]> {
+        let first = self.head_part(self.body_at as usize, self.body_in_head as usize);
+        let rest = self.more.as_deref().map(Vec::as_slice).unwrap_or_default();
+        std::iter::once(first)
+            .chain(rest.iter().map(Bytes::as_ref))
+            .filter(|p| !p.is_empty())
+    }
+
+    /// As [`Self::body_parts`], each piece shared.
+    pub fn body_bytes(&self) -> impl Iterator<Item = Bytes> {
+        let start = self.body_at as usize;
+        let end = start + self.body_in_head as usize;
+        let first = if end <= self.head.len() {
+            self.head.slice(start..end)
+        } else {
+            Bytes::new()
+        };
+        let rest = self.more.as_deref().map(Vec::as_slice).unwrap_or_default();
+        std::iter::once(first)
+            .chain(rest.iter().cloned())
+            .filter(|p| !p.is_empty())
+    }
+
+    /// Whether the publisher asked for the disk (delivery_mode 2).
+    pub fn persistent(&self) -> bool {
+        self.facts.persistent
+    }
+
+    /// The priority property, 0 if absent (A5.8).
+    pub fn priority(&self) -> u8 {
+        self.facts.priority
+    }
+
+    /// Octets it takes in memory or on the wire, roughly: what budgets count.
+    pub fn size(&self) -> usize {
+        self.exchange_len as usize
+            + self.key_len as usize
+            + self.properties_len as usize
+            + self.body_len as usize
+    }
+
+    /// Gives `write` the logged form as slices in order. [`Self::from_logged`] reads it back.
+    pub fn with_logged<R>(&self, write: impl FnOnce(&[&[u8]]) -> R) -> R {
+        let flags = if self.facts.persistent {
+            LOGGED_PERSISTENT
+        } else {
+            0
+        };
+        let mut fixed = [
+            self.exchange_len,
+            self.key_len,
+            flags,
+            self.facts.priority,
+            0,
+            0,
+            0,
+            0,
+        ];
+        for (slot, octet) in fixed
+            .iter_mut()
+            .skip(4)
+            .zip(self.properties_len.to_be_bytes())
+        {
+            *slot = octet;
+        }
+        let names = (self.exchange(), self.routing_key(), self.properties());
+        let in_head = self.head_part(self.body_at as usize, self.body_in_head as usize);
+        match self.more.as_deref() {
+            None => write(&[&fixed, names.0, names.1, names.2, in_head]),
+            Some(more) => {
+                let mut parts: Vec<&[u8]> = vec![&fixed, names.0, names.1, names.2, in_head];
+                parts.extend(more.iter().map(Bytes::as_ref));
+                write(&parts)
+            }
+        }
+    }
+
+    /// Reads the logged form; `None` if the octets are not one.
+    pub fn from_logged(octets: Bytes) -> Option<Self> {
+        let fixed: [u8; LOGGED_HEAD_LEN] = octets.get(..LOGGED_HEAD_LEN)?.try_into().ok()?;
+        let [exchange_len, key_len, flags, priority, p0, p1, p2, p3] = fixed;
+        let properties_len = u32::from_be_bytes([p0, p1, p2, p3]);
+        let key_at = exchange_len as usize;
+        let properties_at = key_at + key_len as usize;
+        let body_at = properties_at + properties_len as usize;
+        let head = octets.slice(LOGGED_HEAD_LEN..);
+        let body_len = head.len().checked_sub(body_at)?;
+        let layout = Layout {
+            exchange_len,
+            key_at: key_at as u16,
+            key_len,
+            properties_at: properties_at as u16,
+            properties_len,
+            body_at: body_at as u32,
+            body_len: u32::try_from(body_len).ok()?,
+        };
+        let facts = Facts {
+            persistent: flags & LOGGED_PERSISTENT != 0,
+            priority,
+        };
+        Some(Self::contiguous(head, layout, facts))
+    }
+
+    fn head_part(&self, at: usize, len: usize) -> &[u8] {
+        self.head.get(at..at + len).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("exchange", &String::from_utf8_lossy(self.exchange()))
+            .field("routing_key", &String::from_utf8_lossy(self.routing_key()))
+            .field("body_len", &self.body_len)
+            .field("facts", &self.facts)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn logged(message: &Message) -> Bytes {
+        message.with_logged(|parts| Bytes::from(parts.concat()))
+    }
+
+    #[test]
+    fn a_message_is_one_cache_line() {
+        assert_eq!(std::mem::size_of::<Message>(), 64);
+    }
+
+    #[test]
+    fn a_cut_off_logged_form_is_refused() {
+        let facts = Facts {
+            persistent: true,
+            priority: 3,
+        };
+        let whole = logged(&Message::from_parts(b"x", b"key", b"\0\0", vec![], facts));
+        for len in 0..whole.len() {
+            assert!(
+                Message::from_logged(whole.slice(..len)).is_none(),
+                "{len} octets"
+            );
+        }
+        assert!(Message::from_logged(whole).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn the_logged_form_reads_back(
+            exchange in proptest::collection::vec(any::<u8>(), 0..256),
+            key in proptest::collection::vec(any::<u8>(), 0..256),
+            properties in proptest::collection::vec(any::<u8>(), 0..300),
+            body in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..4),
+            persistent: bool,
+            priority: u8,
+        ) {
+            let pieces = body.iter().cloned().map(Bytes::from).collect();
+            let facts = Facts { persistent, priority };
+            let message = Message::from_parts(&exchange, &key, &properties, pieces, facts);
+            let back = Message::from_logged(logged(&message)).unwrap();
+            for m in [&message, &back] {
+                prop_assert_eq!(m.exchange(), &exchange[..]);
+                prop_assert_eq!(m.routing_key(), &key[..]);
+                prop_assert_eq!(m.properties(), &properties[..]);
+                prop_assert_eq!(&m.properties_bytes()[..], &properties[..]);
+                prop_assert_eq!(m.body_parts().collect::<Vec<_>>().concat(), body.concat());
+                prop_assert_eq!(m.body_bytes().map(|b| b.to_vec()).collect::<Vec<_>>().concat(), body.concat());
+                prop_assert_eq!(m.body_len(), body.concat().len());
+                prop_assert_eq!(m.facts, facts);
+            }
+        }
+    }
+}

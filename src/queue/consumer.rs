@@ -1,0 +1,170 @@
+//! Consumers of one queue: what they may take now and what is staged for them.
+//!
+//! Owns prefetch per consumer (A6.1). Limits that span a channel or a connection are asked of the
+//! [`ConsumerPort`].
+
+use std::sync::Arc;
+
+use super::ready::Entry;
+use crate::base::Name;
+use crate::message::Message;
+
+/// Where an unacked message stands in its queue. Valid until it is settled or requeued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub(super) u32);
+
+impl Slot {
+    /// What a delivery without acks carries.
+    pub const NONE: Slot = Slot(u32::MAX);
+}
+
+/// Names a consumer to its own connection: the queue only passes it through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerToken {
+    /// Channel number.
+    pub channel: u16,
+    /// Number of the consumer within its channel.
+    pub number: u32,
+}
+
+/// A message handed to a consumer.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// Whom it is for.
+    pub token: ConsumerToken,
+    /// What to settle it by; [`Slot::NONE`] if it needs no ack.
+    pub slot: Slot,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+}
+
+/// The way from a queue to a consumer's connection. Called with the queue's lock held, so an
+/// implementation may lock only what is below a queue, and must not block.
+pub trait ConsumerPort: Send + Sync {
+    /// Octets the connection can take now before it must be waited for.
+    fn room_bytes(&self) -> usize;
+
+    /// Takes one from the limit that the whole channel shares (global qos, A6.2). Only asked for
+    /// consumers with acks. `false`: none left; the port calls the queue back when there is.
+    fn take_credit(&self) -> bool;
+
+    /// Gives messages over, in order; `batch` is left empty.
+    fn hand_over(&self, batch: &mut Vec<Delivery>, bytes: usize);
+
+    /// The consumer was passed over for want of room: the port must have the queue resumed
+    /// ([`super::Queue::resume`]) once there is, also if there is already.
+    fn starved(&self);
+
+    /// The queue is gone and so is the consumer (A6.7).
+    fn cancelled(&self);
+}
+
+/// What a consumer asks for when it subscribes.
+pub struct ConsumerSpec {
+    /// Consumer tag, for listings.
+    pub tag: Name,
+    /// Whom deliveries are for.
+    pub token: ConsumerToken,
+    /// Acked as they are sent (A6.3).
+    pub no_ack: bool,
+    /// The only one allowed.
+    pub exclusive: bool,
+    /// Most unacked messages at a time; 0 is no limit.
+    pub prefetch: u32,
+    /// The way to it.
+    pub port: Arc<dyn ConsumerPort>,
+}
+
+/// A consumer within its queue. Not reused for another consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerKey {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+pub(super) struct Consumer {
+    pub(super) spec: ConsumerSpec,
+    pub(super) generation: u32,
+    in_flight: u32,
+    /// Not in the ring: it could take nothing when last asked.
+    pub(super) parked: bool,
+    staged: Vec<Delivery>,
+    staged_bytes: usize,
+    room_bytes: usize,
+    /// Asked for room in this dispatch.
+    pub(super) asked: bool,
+}
+
+/// Why a consumer can take no more now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// Its own prefetch, or the channel's credit: an ack frees it.
+    Prefetch,
+    /// Its connection has too much to write.
+    Room,
+}
+
+impl Consumer {
+    pub(super) fn new(spec: ConsumerSpec, generation: u32) -> Self {
+        Consumer {
+            spec,
+            generation,
+            in_flight: 0,
+            parked: false,
+            staged: Vec::new(),
+            staged_bytes: 0,
+            room_bytes: 0,
+            asked: false,
+        }
+    }
+
+    /// Whether it can take one message now. Takes channel credit if so.
+    pub(super) fn admit(&mut self) -> Result<(), Full> {
+        if !self.spec.no_ack && self.spec.prefetch != 0 && self.in_flight >= self.spec.prefetch {
+            return Err(Full::Prefetch);
+        }
+        if !self.asked {
+            self.asked = true;
+            self.room_bytes = self.spec.port.room_bytes();
+        }
+        if self.staged_bytes >= self.room_bytes {
+            return Err(Full::Room);
+        }
+        if !self.spec.no_ack && !self.spec.port.take_credit() {
+            return Err(Full::Prefetch);
+        }
+        Ok(())
+    }
+
+    /// Stages a message it was admitted for.
+    pub(super) fn stage(&mut self, entry: &Entry, slot: Slot) {
+        if !self.spec.no_ack {
+            self.in_flight += 1;
+        }
+        self.staged_bytes += entry.message.size().max(1);
+        self.staged.push(Delivery {
+            message: entry.message.clone(),
+            token: self.spec.token,
+            slot,
+            redelivered: entry.redelivered,
+        });
+    }
+
+    /// Hands over what was staged and is ready for the next dispatch.
+    pub(super) fn hand_over(&mut self) {
+        self.asked = false;
+        if !self.staged.is_empty() {
+            self.spec
+                .port
+                .hand_over(&mut self.staged, self.staged_bytes);
+            self.staged_bytes = 0;
+        }
+    }
+
+    /// One of its messages was settled or came back.
+    pub(super) fn settled(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+}

@@ -1,0 +1,21 @@
+//! What a queue is: the order of ready messages, what is unacked, and who consumes.
+//!
+//! [`Queue`] is a plain state machine without I/O, tasks or clock: a call changes it, and what must
+//! be done outside (positions to log as consumed) comes out as [`Effects`]. Deliveries leave
+//! through [`ConsumerPort`], in batches. [`QueueRef`] is the handle that the rest of the broker
+//! shares; whoever holds its lock owns the queue for the length of one batch.
+//!
+//! Never knows exchanges, the wire, or the log beyond the position a message has in it.
+//! Lock order: a queue's lock, then what a port locks; never two queues at once.
+
+mod consumer;
+mod machine;
+mod ready;
+mod shared;
+
+#[cfg(test)]
+mod model_tests;
+
+pub use consumer::{ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot};
+pub use machine::{Effects, Got, Queue, SubscribeError};
+pub use shared::{QueueRef, QueueSpec};

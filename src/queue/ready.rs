@@ -1,0 +1,114 @@
+//! The messages of a queue that wait for a consumer, in the order in which they will go out.
+//!
+//! Owns order by priority and then by sequence number. Never decides who gets a message.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::LogPos;
+use crate::message::Message;
+
+/// A message with its place in a queue.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// Its place: assigned at publish, kept through requeue (A4.12).
+    pub(super) seq: u64,
+    /// Its publish record, or [`LogPos::NONE`] if it is only in memory.
+    pub(super) pos: LogPos,
+    /// The message itself.
+    pub(super) message: Message,
+    /// Whether it was delivered before.
+    pub(super) redelivered: bool,
+}
+
+/// Ready messages. Priority 0 has a plain ring; a lane for a higher priority exists only while it
+/// holds something, so unused levels cost nothing.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    max_priority: u8,
+    base: VecDeque<Entry>,
+    /// Lanes of priority 1 and up, none of them empty.
+    lanes: BTreeMap<u8, VecDeque<Entry>>,
+    len: usize,
+    bytes: usize,
+}
+
+impl Ready {
+    /// `max_priority` 0 means an ordinary queue that ignores priorities.
+    pub(super) fn new(max_priority: u8) -> Self {
+        Ready {
+            max_priority,
+            ..Ready::default()
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Octets of the ready messages.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A new message, whose sequence number must be the highest so far.
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.count(&entry);
+        self.lane(&entry).push_back(entry);
+    }
+
+    /// A message that comes back to the place its sequence number gives it (A4.12).
+    pub(super) fn put_back(&mut self, entry: Entry) {
+        self.count(&entry);
+        let lane = self.lane(&entry);
+        if lane.front().is_none_or(|first| entry.seq < first.seq) {
+            lane.push_front(entry);
+        } else {
+            let at = lane.partition_point(|e| e.seq < entry.seq);
+            lane.insert(at, entry);
+        }
+    }
+
+    /// The next message: highest priority first, then first come (A7.11).
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let entry = match self.lanes.last_entry() {
+            None => self.base.pop_front(),
+            Some(mut lane) => {
+                let entry = lane.get_mut().pop_front();
+                if lane.get().is_empty() {
+                    lane.remove();
+                }
+                entry
+            }
+        }?;
+        self.len -= 1;
+        self.bytes -= entry.message.size();
+        Some(entry)
+    }
+
+    /// All of them, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.base.iter().chain(self.lanes.values().flatten())
+    }
+
+    /// Empties it, giving memory back.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Entry> + use<> {
+        let all = std::mem::replace(self, Ready::new(self.max_priority));
+        all.lanes.into_values().rev().flatten().chain(all.base)
+    }
+
+    fn count(&mut self, entry: &Entry) {
+        self.len += 1;
+        self.bytes += entry.message.size();
+    }
+
+    fn lane(&mut self, entry: &Entry) -> &mut VecDeque<Entry> {
+        match entry.message.priority().min(self.max_priority) {
+            0 => &mut self.base,
+            priority => self.lanes.entry(priority).or_default(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The handle by which the broker shares a queue: identity, what it was declared as, and its lock.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Queue;
+use crate::base::{ConnectionId, Name, QueueId};
+
+/// What a queue was declared as. Nothing in it changes while the queue exists.
+#[derive(Debug, Clone)]
+pub struct QueueSpec {
+    /// Its identity, also in the log.
+    pub id: QueueId,
+    /// The vhost it is in.
+    pub vhost: Name,
+    /// Its name.
+    pub name: Name,
+    /// Survives a restart, with its persistent messages.
+    pub durable: bool,
+    /// The only connection that may use it (A4.3).
+    pub exclusive_to: Option<ConnectionId>,
+    /// Deleted with its last consumer (A4.4).
+    pub auto_delete: bool,
+    /// The arguments table as the client sent it.
+    pub arguments: Bytes,
+    /// From `x-max-priority`; 0 is an ordinary queue.
+    pub max_priority: u8,
+}
+
+struct SharedQueue {
+    spec: QueueSpec,
+    state: Mutex<Queue>,
+}
+
+/// A queue, shared. Compared, ordered and hashed by identity.
+#[derive(Clone)]
+pub struct QueueRef(Arc<SharedQueue>);
+
+impl QueueRef {
+    /// A new, empty queue.
+    pub fn new(spec: QueueSpec) -> Self {
+        let state = Mutex::new(Queue::new(spec.max_priority));
+        QueueRef(Arc::new(SharedQueue { spec, state }))
+    }
+
+    /// Owns the queue until the guard is dropped. Hold it for one batch, never over an await.
+    pub fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.state.lock()
+    }
+}
+
+impl Deref for QueueRef {
+    type Target = QueueSpec;
+    fn deref(&self) -> &QueueSpec {
+        &self.0.spec
+    }
+}
+
+impl PartialEq for QueueRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for QueueRef {}
+
+impl Hash for QueueRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl PartialOrd for QueueRef {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for QueueRef {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.id.cmp(&other.id)
+    }
+}
+
+impl std::fmt::Debug for QueueRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.spec.fmt(f)
+    }
+}
