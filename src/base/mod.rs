@@ -3,7 +3,10 @@
 //! Owns no state and does no I/O.
 
 pub mod ids;
+pub mod limits;
 pub mod name;
+pub mod reply;
 
 pub use ids::{ChannelId, ConnectionId, DeliveryTag, LogPos, QueueId};
 pub use name::Name;
+pub use reply::{Access, AmqpError, ReplyCode, Resource};

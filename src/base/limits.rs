@@ -1,0 +1,73 @@
+//! Every limit and default the protocol side works with, by name and with its reason.
+//!
+//! Owns the numbers only; what happens when one is passed is in `base::reply` and in the layer
+//! that checks. Limits an operator may set are the defaults here, read from the configuration.
+
+use std::time::Duration;
+
+/// Octets around a frame's payload: type, channel, size before it and the end octet after it.
+pub const FRAME_OVERHEAD: usize = 8;
+
+/// Octets of a frame before its payload.
+pub const FRAME_HEADER: usize = 7;
+
+/// The octet every frame ends with (spec 4.2.3).
+pub const FRAME_END: u8 = 0xCE;
+
+/// `frame_max` offered in connection.tune: the largest frame, overhead included (row A1.5).
+pub const FRAME_MAX: u32 = 131_072;
+
+/// The smallest `frame_max` a client may choose, and the limit until it has chosen one: client
+/// properties with a token in them need more than the 4096 of the spec (row A1.6, RabbitMQ 4.1+).
+pub const FRAME_MIN: u32 = 8_192;
+
+/// The spec's own smallest `frame_max`, accepted by RabbitMQ before 4.1. Choosing less than
+/// [`FRAME_MIN`] but no less than this is what old clients do; a server that wants them lowers
+/// its minimum to this value (row A1.6).
+pub const FRAME_MIN_SPEC: u32 = 4_096;
+
+/// How far above `frame_max` a received frame may be: many clients forget to count the overhead,
+/// and RabbitMQ lets them (Corrections, A1.8).
+pub const FRAME_SLACK: usize = FRAME_OVERHEAD;
+
+/// `channel_max` offered in connection.tune; counts open channels, not channel numbers (A1.18).
+pub const CHANNEL_MAX: u16 = 2_047;
+
+/// Heartbeat interval offered in connection.tune, in seconds; the client's answer wins (A1.12).
+pub const HEARTBEAT_S: u16 = 60;
+
+/// From accept to connection.open-ok (A1.2).
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection that fails before it is open is kept, silent, before the socket is
+/// closed: it slows down password guessing (A1.13, Corrections A1.6).
+pub const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
+
+/// The longest wait for close-ok after a connection.close of ours; the heartbeat interval if that
+/// is shorter (A1.13).
+pub const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `max_message_size` by default: the largest message body (A1.11).
+pub const MAX_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The largest `max_message_size` that can be configured. A content header that announces more is
+/// refused before its body is awaited (A1.8, A1.11).
+pub const MAX_MESSAGE_BYTES_HARD: u64 = 512 * 1024 * 1024;
+
+/// The most octets of a short string: its length is one octet.
+pub const SHORTSTR_MAX: usize = 255;
+
+/// The most octets of a reply text, as it is a short string (A2).
+pub const REPLY_TEXT_MAX: usize = SHORTSTR_MAX;
+
+/// How deep tables and arrays may be nested in each other. RabbitMQ sets no limit; a frame of
+/// 131072 octets could nest 26000 deep (5 octets a level), enough to overflow the stack of any
+/// recursive reader, and headers are read again wherever they travel. Real headers (`x-death`:
+/// table in array in table) need three levels; 64 leaves room and costs a few hundred octets each.
+pub const TABLE_DEPTH_MAX: usize = 64;
+
+/// The longest time to live or expiry, ms: ten years (A4, `x-expires`, `x-message-ttl`).
+pub const EXPIRY_MAX_MS: i64 = 315_360_000_000;
+
+/// The highest `x-max-priority` (A4).
+pub const PRIORITY_MAX: u8 = 255;
