@@ -71,3 +71,23 @@ pub const EXPIRY_MAX_MS: i64 = 315_360_000_000;
 
 /// The highest `x-max-priority` (A4).
 pub const PRIORITY_MAX: u8 = 255;
+
+/// Octets on their way to one connection, queued or encoded, above which its consumers are passed
+/// over and its socket is not read.
+pub const OUTBOUND_HIGH_BYTES: usize = 1024 * 1024;
+
+/// Pieces of a body at least this long go to the socket as they are, by a vectored write; shorter
+/// ones are copied beside their frame headers.
+pub const BODY_BY_REFERENCE_BYTES: usize = 4 * 1024;
+
+/// An outbound buffer larger than this is looked at for giving memory back once it is empty.
+pub const IDLE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Octets read from a socket at once: the first reads are small, and double while they are filled.
+pub const READ_MIN_BYTES: usize = 4 * 1024;
+
+/// The most octets read from a socket at once.
+pub const READ_MAX_BYTES: usize = 128 * 1024;
+
+/// Time that connections get at shutdown to close in good order.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

@@ -16,6 +16,10 @@ pub struct Slot(pub(super) u32);
 impl Slot {
     /// What a delivery without acks carries.
     pub const NONE: Slot = Slot(u32::MAX);
+
+    /// Any slot that is not [`Self::NONE`].
+    #[cfg(test)]
+    pub(crate) const SOME: Slot = Slot(0);
 }
 
 /// Names a consumer to its own connection: the queue only passes it through.

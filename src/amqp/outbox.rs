@@ -1,0 +1,173 @@
+//! What the rest of the broker may put before a connection's task: deliveries, cancelled
+//! consumers, an order to close, and the news that the log reached the disk.
+//!
+//! Owns the hand-over between tasks and its bound in octets. One wake serves all that came since
+//! the last.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::base::AmqpError;
+use crate::base::limits::OUTBOUND_HIGH_BYTES;
+use crate::queue::{ConsumerPort, ConsumerToken, Delivery};
+
+/// A connection's mailbox.
+#[derive(Default)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+    wake: Notify,
+    /// Octets handed over or encoded and not yet taken by the socket.
+    pending_bytes: AtomicUsize,
+    /// Some consumer was passed over for want of room.
+    starved: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    deliveries: Vec<Delivery>,
+    cancelled: Vec<ConsumerToken>,
+    close: Option<AmqpError>,
+}
+
+/// What [`Outbox::take`] found besides deliveries.
+#[derive(Default)]
+pub(super) struct News {
+    /// Consumers whose queue is gone.
+    pub(super) cancelled: Vec<ConsumerToken>,
+    /// The connection is to end with this.
+    pub(super) close: Option<AmqpError>,
+}
+
+impl Outbox {
+    /// Has the connection close with `reason` (320 at shutdown).
+    pub fn close(&self, reason: AmqpError) {
+        self.inner.lock().close.get_or_insert(reason);
+        self.wake.notify_one();
+    }
+
+    /// Has the task look again at what it waits for.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes everything; `deliveries` must be empty and lends its allocation.
+    pub(super) fn take(&self, deliveries: &mut Vec<Delivery>) -> News {
+        let mut inner = self.inner.lock();
+        std::mem::swap(&mut inner.deliveries, deliveries);
+        News { cancelled: std::mem::take(&mut inner.cancelled), close: inner.close.take() }
+    }
+
+    /// `bytes` of what was handed over went to the socket, or will never go.
+    pub(super) fn written(&self, bytes: usize) {
+        self.pending_bytes.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether consumers were passed over and now there is room for them. Clears the mark.
+    pub(super) fn take_starved(&self) -> bool {
+        self.starved.load(Ordering::SeqCst)
+            && self.room_bytes() > 0
+            && self.starved.swap(false, Ordering::SeqCst)
+    }
+
+    fn room_bytes(&self) -> usize {
+        OUTBOUND_HIGH_BYTES.saturating_sub(self.pending_bytes.load(Ordering::SeqCst))
+    }
+
+    fn mark_starved(&self) {
+        self.starved.store(true, Ordering::SeqCst);
+        // The task may have made room between the look and the mark, and not look again by itself.
+        if self.room_bytes() > 0 {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// The limit that all consumers of a channel share: qos with global=true (A6.2).
+#[derive(Default)]
+pub(super) struct ChannelCredit {
+    /// 0 is no limit.
+    limit: AtomicU32,
+    used: AtomicU32,
+    /// A consumer was passed over for want of credit.
+    waited_for: AtomicBool,
+}
+
+impl ChannelCredit {
+    /// Whether consumers wait that should be resumed now.
+    pub(super) fn set_limit(&self, limit: u32) -> bool {
+        self.limit.store(limit, Ordering::SeqCst);
+        self.waited_for.swap(false, Ordering::SeqCst)
+    }
+
+    /// `count` messages with acks were settled. Whether consumers wait that should be resumed now.
+    pub(super) fn give_back(&self, count: u32) -> bool {
+        let less = |used: u32| Some(used.saturating_sub(count));
+        let _ = self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        self.waited_for.load(Ordering::SeqCst) && self.waited_for.swap(false, Ordering::SeqCst)
+    }
+
+    fn take(&self) -> bool {
+        let limit = self.limit.load(Ordering::SeqCst);
+        let more = |used| (limit == 0 || used < limit).then_some(used + 1);
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+    }
+
+    fn take_or_wait(&self) -> bool {
+        if self.take() {
+            return true;
+        }
+        self.waited_for.store(true, Ordering::SeqCst);
+        // What was given back between the look and the mark would resume nobody.
+        self.take()
+    }
+}
+
+/// One consumer's way from its queue to its connection.
+pub(super) struct Port {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) credit: Arc<ChannelCredit>,
+    pub(super) token: ConsumerToken,
+}
+
+impl ConsumerPort for Port {
+    fn room_bytes(&self) -> usize {
+        self.outbox.room_bytes()
+    }
+
+    fn take_credit(&self) -> bool {
+        self.credit.take_or_wait()
+    }
+
+    fn hand_over(&self, batch: &mut Vec<Delivery>, bytes: usize) {
+        self.outbox.pending_bytes.fetch_add(bytes, Ordering::SeqCst);
+        let first = {
+            let mut inner = self.outbox.inner.lock();
+            let first = inner.deliveries.is_empty();
+            if first && inner.deliveries.capacity() < batch.capacity() {
+                std::mem::swap(&mut inner.deliveries, batch);
+            } else {
+                inner.deliveries.append(batch);
+            }
+            first
+        };
+        if first {
+            self.outbox.wake.notify_one();
+        }
+    }
+
+    fn starved(&self) {
+        self.outbox.mark_starved();
+    }
+
+    fn cancelled(&self) {
+        self.outbox.inner.lock().cancelled.push(self.token);
+        self.outbox.wake.notify_one();
+    }
+}

@@ -1,0 +1,151 @@
+//! Arguments of exchanges, queues and bindings: which are known, what they may be, and when two
+//! declarations agree.
+//!
+//! Owns the table of known queue arguments. Texts are built in `base`.
+
+use bytes::Bytes;
+
+use crate::base::limits::PRIORITY_MAX;
+use crate::base::{AmqpError, ArgFault, ArgValue, Name, Resource};
+use crate::codec::{RawTable, Value};
+use crate::router::{BindingArguments, HeaderValue};
+
+/// Arguments on both sides of a redeclaration.
+pub(super) struct Compared<'a> {
+    pub(super) wanted: &'a RawTable,
+    pub(super) current: &'a RawTable,
+}
+
+/// What a queue's arguments say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct QueueArguments {
+    /// `x-max-priority`, 0 for an ordinary queue.
+    pub(super) max_priority: u8,
+}
+
+/// Queue arguments held against each other at a redeclaration.
+pub(super) const QUEUE_COMPARED: &[&str] = &["x-queue-type", "x-max-priority"];
+
+/// Arguments that change what becomes of messages, and that Warren does not honour: refused, since
+/// to take them and do nothing would lose or keep messages against the client's will.
+const REFUSED: &[&str] = &[
+    "x-message-ttl",
+    "x-expires",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-message-deduplication",
+];
+
+/// Arguments from the catalogue or from an exchange's spec: validated when they came in.
+pub(super) fn stored(octets: &Bytes) -> RawTable {
+    RawTable::new(octets.clone()).unwrap_or_default()
+}
+
+/// Reads a queue's arguments, or says which one is wrong and why (A2, 406).
+pub(super) fn of_queue(table: &RawTable, at: Resource<'_>) -> Result<QueueArguments, AmqpError> {
+    for name in REFUSED {
+        if table.get(name).is_some() {
+            return Err(AmqpError::unsupported_arg(name, at));
+        }
+    }
+    match table.get("x-queue-type") {
+        None => {}
+        Some(Value::LongStr(b"classic")) => {}
+        Some(Value::LongStr(other)) => {
+            let other = String::from_utf8_lossy(other);
+            let fault = ArgFault::UnsupportedQueueType(&other);
+            return Err(AmqpError::invalid_arg("x-queue-type", at, fault));
+        }
+        Some(value) => {
+            let fault = ArgFault::UnacceptableType(value.type_name());
+            return Err(AmqpError::invalid_arg("x-queue-type", at, fault));
+        }
+    }
+    Ok(QueueArguments { max_priority: max_priority(table, at)? })
+}
+
+fn max_priority(table: &RawTable, at: Resource<'_>) -> Result<u8, AmqpError> {
+    let Some(value) = table.get("x-max-priority") else { return Ok(0) };
+    let fault = match value.as_int() {
+        None => ArgFault::UnacceptableType(value.type_name()),
+        Some(n) if n < 0 => ArgFault::ValueNegative(n),
+        Some(n) if n > i64::from(PRIORITY_MAX) => ArgFault::MaxValueExceeded(n),
+        Some(n) => return Ok(n as u8),
+    };
+    Err(AmqpError::invalid_arg("x-max-priority", at, fault))
+}
+
+/// An exchange's `alternate-exchange` argument (A3.12).
+pub(super) fn alternate_exchange(
+    table: &RawTable,
+    at: Resource<'_>,
+) -> Result<Option<Name>, AmqpError> {
+    match table.get("alternate-exchange") {
+        None => Ok(None),
+        Some(value) => match value.as_str() {
+            Some(name) => Ok(Some(name.into())),
+            None => Err(AmqpError::invalid_arg_type(value.type_name(), "alternate-exchange", at)),
+        },
+    }
+}
+
+/// Whether the arguments in `names` agree; what is not named there is not looked at (A2).
+pub(super) fn equivalent(
+    both: Compared<'_>,
+    names: &[&str],
+    at: Resource<'_>,
+) -> Result<(), AmqpError> {
+    for name in names {
+        let (received, current) = (both.wanted.get(name), both.current.get(name));
+        let agree = match (&received, &current) {
+            (None, None) => true,
+            (Some(a), Some(b)) => a.equivalent(b),
+            _ => false,
+        };
+        if !agree {
+            let received = received.map(|v| (v.type_name(), v.to_string()));
+            let current = current.map(|v| (v.type_name(), v.to_string()));
+            let side = |side: &'_ Option<(&'static str, String)>| -> Option<ArgValue<'_>> {
+                side.as_ref().map(|(kind, value)| ArgValue { kind, value })
+            };
+            return Err(AmqpError::inequivalent_arg(name, at, side(&received), side(&current)));
+        }
+    }
+    Ok(())
+}
+
+/// A binding's arguments in the order that identifies it (A3.15).
+pub(super) fn of_binding(table: &RawTable) -> BindingArguments {
+    let sorted = table.sorted();
+    let fields = sorted.iter().map(|(key, value)| (key, header_value(value)));
+    BindingArguments::new(sorted.octets(), fields)
+}
+
+/// 406 for an `x-match` that is not a string.
+pub(super) fn x_match_type(table: &RawTable) -> AmqpError {
+    let value = table.get("x-match").unwrap_or(Value::Void);
+    AmqpError::x_match_type(value.type_name(), &value.to_string())
+}
+
+/// A field as the headers exchange compares it.
+pub(super) fn header_value(value: Value<'_>) -> HeaderValue<'_> {
+    match value {
+        Value::Bool(b) => HeaderValue::Bool(b),
+        Value::F32(n) => HeaderValue::Float(n.into()),
+        Value::F64(n) => HeaderValue::Float(n),
+        Value::Decimal(scale, value) => HeaderValue::Decimal { scale, value },
+        Value::LongStr(octets) => HeaderValue::LongString(octets),
+        Value::Binary(octets) => HeaderValue::ByteArray(octets),
+        Value::Array(array) => HeaderValue::Array(array.octets()),
+        Value::Table(table) => HeaderValue::Table(table.octets()),
+        Value::Timestamp(seconds) => HeaderValue::Timestamp(seconds),
+        Value::Void => HeaderValue::Void,
+        integer => HeaderValue::Int(integer.as_int().unwrap_or_default()),
+    }
+}

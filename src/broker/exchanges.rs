@@ -1,0 +1,288 @@
+//! exchange.declare, .delete, .bind and .unbind, and queue.bind and .unbind.
+//!
+//! Owns RabbitMQ's rules of equivalence, reserved names, auto-delete and durability of bindings.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::arguments::{self, Compared};
+use super::rows::{BindingRow, ExchangeRow};
+use super::vhost::{Change, Durably, Vhost};
+use crate::base::{AmqpError, Name, Resource};
+use crate::codec::RawTable;
+use crate::queue::QueueRef;
+use crate::router::{
+    BindError, Binding, BindingArguments, Bound, Destination, Exchange, ExchangeKind, ExchangeSpec,
+    XMatchError,
+};
+use crate::store::Table;
+
+/// Names that only the broker may give (A2).
+pub(super) const RESERVED_PREFIX: &str = "amq.";
+
+/// The arguments compared when an exchange is declared again (A3.20).
+const COMPARED: &[&str] = &["alternate-exchange"];
+
+/// What exchange.declare asks for.
+#[derive(Debug, Clone)]
+pub struct ExchangeDeclaration {
+    /// Its name.
+    pub name: Name,
+    /// The type as sent.
+    pub kind: String,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Goes with its last binding (A3.14).
+    pub auto_delete: bool,
+    /// Only exchanges may publish to it.
+    pub internal: bool,
+    /// The arguments as sent.
+    pub arguments: RawTable,
+}
+
+/// One binding as a client names it.
+#[derive(Debug, Clone)]
+pub struct BindingSpec {
+    /// The exchange it starts from.
+    pub source: Name,
+    /// The routing key.
+    pub key: Bytes,
+    /// The arguments as sent.
+    pub arguments: RawTable,
+}
+
+impl Vhost {
+    /// exchange.declare with passive: 404 if there is none.
+    pub fn find_exchange(&self, name: &Name) -> Result<Durably<()>, AmqpError> {
+        not_default(name)?;
+        self.topology().exchange(self.name(), name)?;
+        Ok(self.unchanged(()))
+    }
+
+    /// exchange.declare: creates it, or holds it against what is there (A3.20).
+    pub fn declare_exchange(&self, wanted: &ExchangeDeclaration) -> Result<Durably<()>, AmqpError> {
+        let kind = ExchangeKind::from_name(wanted.kind.as_bytes())
+            .ok_or_else(|| AmqpError::unknown_exchange_type(&wanted.kind))?;
+        not_default(&wanted.name)?;
+        self.change(|change| {
+            if let Some(current) = change.topology.graph.get(wanted.name.as_bytes()) {
+                return equivalent(current.spec(), wanted, kind, self.name());
+            }
+            if wanted.name.starts_with(RESERVED_PREFIX) {
+                return Err(AmqpError::reserved_exchange_prefix(&wanted.name));
+            }
+            let at = Resource::exchange(&wanted.name, self.name());
+            let spec = ExchangeSpec {
+                name: wanted.name.clone(),
+                kind,
+                durable: wanted.durable,
+                auto_delete: wanted.auto_delete,
+                internal: wanted.internal,
+                arguments: wanted.arguments.octets().clone(),
+                alternate: arguments::alternate_exchange(&wanted.arguments, at)?,
+            };
+            if spec.durable {
+                change.put(Table::Exchanges, &ExchangeRow::of(self.name(), &spec));
+            }
+            change.topology.graph.insert(spec);
+            change.changed = true;
+            Ok(())
+        })
+    }
+
+    /// exchange.delete. One that does not exist is no error.
+    pub fn delete_exchange(&self, name: &Name, if_unused: bool) -> Result<Durably<()>, AmqpError> {
+        not_default(name)?;
+        if name.starts_with(RESERVED_PREFIX) {
+            return Err(AmqpError::delete_system_exchange(name, self.name()));
+        }
+        self.change(|change| {
+            let found = change.topology.graph.get(name.as_bytes());
+            if if_unused && found.is_some_and(|exchange| !exchange.is_unused()) {
+                return Err(AmqpError::exchange_in_use(name, self.name()));
+            }
+            change.remove_exchange(name);
+            Ok(())
+        })
+    }
+
+    /// exchange.bind.
+    pub fn bind_exchange(&self, to: &Name, spec: &BindingSpec) -> Result<Durably<()>, AmqpError> {
+        not_default(to)?;
+        not_default(&spec.source)?;
+        self.change(|change| change.bind(Destination::Exchange(to.clone()), spec))
+    }
+
+    /// exchange.unbind.
+    pub fn unbind_exchange(&self, to: &Name, spec: &BindingSpec) -> Result<Durably<()>, AmqpError> {
+        not_default(to)?;
+        not_default(&spec.source)?;
+        self.change(|change| {
+            change.unbind(Destination::Exchange(to.clone()), spec);
+            Ok(())
+        })
+    }
+
+    /// queue.bind.
+    pub fn bind_queue(
+        &self,
+        queue: &QueueRef,
+        spec: &BindingSpec,
+    ) -> Result<Durably<()>, AmqpError> {
+        not_default(&spec.source)?;
+        self.change(|change| {
+            if change.topology.queues.get(&queue.name) != Some(queue) {
+                return Err(AmqpError::no_queue(&queue.name, self.name()));
+            }
+            change.bind(Destination::Queue(queue.clone()), spec)
+        })
+    }
+
+    /// queue.unbind.
+    pub fn unbind_queue(
+        &self,
+        queue: &QueueRef,
+        spec: &BindingSpec,
+    ) -> Result<Durably<()>, AmqpError> {
+        not_default(&spec.source)?;
+        self.change(|change| {
+            change.unbind(Destination::Queue(queue.clone()), spec);
+            Ok(())
+        })
+    }
+}
+
+impl super::vhost::Topology {
+    /// The exchange of a name, or 404.
+    pub(super) fn exchange(
+        &self,
+        vhost: &Name,
+        name: &Name,
+    ) -> Result<&Arc<Exchange<QueueRef>>, AmqpError> {
+        self.graph.get(name.as_bytes()).ok_or_else(|| AmqpError::no_exchange(name, vhost))
+    }
+
+    fn is_durable(&self, end: &Destination<QueueRef>) -> bool {
+        match end {
+            Destination::Queue(queue) => queue.durable,
+            Destination::Exchange(name) => self.exchange_is_durable(name),
+        }
+    }
+
+    fn exchange_is_durable(&self, name: &Name) -> bool {
+        self.graph.get(name.as_bytes()).is_some_and(|exchange| exchange.spec().durable)
+    }
+}
+
+impl Change<'_> {
+    fn bind(
+        &mut self,
+        destination: Destination<QueueRef>,
+        spec: &BindingSpec,
+    ) -> Result<(), AmqpError> {
+        let vhost = self.vhost.name();
+        let arguments = arguments::of_binding(&spec.arguments);
+        let graph = &mut self.topology.graph;
+        match graph.bind(spec.source.as_bytes(), destination.clone(), &spec.key, arguments.clone())
+        {
+            Ok(Bound::Existed) => return Ok(()),
+            Ok(Bound::New) => self.changed = true,
+            Err(BindError::NoSource) => return Err(AmqpError::no_exchange(&spec.source, vhost)),
+            Err(BindError::NoDestination) => {
+                let Destination::Exchange(name) = &destination else { return Ok(()) };
+                return Err(AmqpError::no_exchange(name, vhost));
+            }
+            Err(BindError::XMatch(XMatchError::UnknownMode(value))) => {
+                return Err(AmqpError::x_match_value(&value));
+            }
+            Err(BindError::XMatch(XMatchError::NotLongString)) => {
+                return Err(arguments::x_match_type(&spec.arguments));
+            }
+            // A short string cannot be so long.
+            Err(BindError::KeyTooLong(_)) => return Err(AmqpError::internal()),
+        }
+        self.record_binding(destination, spec, arguments, true);
+        Ok(())
+    }
+
+    fn unbind(&mut self, destination: Destination<QueueRef>, spec: &BindingSpec) {
+        let arguments = arguments::of_binding(&spec.arguments);
+        let graph = &mut self.topology.graph;
+        let source = spec.source.as_bytes();
+        let unbound = graph.unbind(source, destination.clone(), &spec.key, arguments.clone());
+        if !unbound.existed {
+            return;
+        }
+        self.changed = true;
+        self.record_binding(destination, spec, arguments, false);
+        if unbound.source_now_unused {
+            for name in self.auto_deleted(std::slice::from_ref(&spec.source)) {
+                self.remove_exchange(&name);
+            }
+        }
+    }
+
+    /// A binding is durable if and only if both its ends are (A3.17).
+    fn record_binding(
+        &mut self,
+        destination: Destination<QueueRef>,
+        spec: &BindingSpec,
+        arguments: BindingArguments,
+        exists: bool,
+    ) {
+        let topology = &self.topology;
+        if !topology.exchange_is_durable(&spec.source) || !topology.is_durable(&destination) {
+            return;
+        }
+        let (source, key) = (spec.source.clone(), spec.key.clone());
+        let binding = Binding { source, destination, key, arguments };
+        let row = BindingRow::of(self.vhost.name(), &binding);
+        match exists {
+            true => self.put(Table::Bindings, &row),
+            false => self.delete(Table::Bindings, &row),
+        }
+    }
+
+    /// Takes the records of bindings out that went with one of their ends. A row that was never
+    /// written is deleted to no effect.
+    pub(super) fn forget_bindings(&mut self, bindings: &[Arc<Binding<QueueRef>>]) {
+        for binding in bindings {
+            let lasting = match &binding.destination {
+                Destination::Queue(queue) => queue.durable,
+                Destination::Exchange(_) => true,
+            };
+            if lasting {
+                self.delete(Table::Bindings, &BindingRow::of(self.vhost.name(), binding));
+            }
+        }
+    }
+}
+
+fn not_default(name: &Name) -> Result<(), AmqpError> {
+    if name.is_empty() { Err(AmqpError::default_exchange()) } else { Ok(()) }
+}
+
+fn equivalent(
+    current: &ExchangeSpec,
+    wanted: &ExchangeDeclaration,
+    kind: ExchangeKind,
+    vhost: &Name,
+) -> Result<(), AmqpError> {
+    let at = Resource::exchange(&current.name, vhost);
+    if current.kind != kind {
+        return Err(AmqpError::inequivalent_type(at, kind.name(), current.kind.name()));
+    }
+    let flags = [
+        ("durable", wanted.durable, current.durable),
+        ("auto_delete", wanted.auto_delete, current.auto_delete),
+        ("internal", wanted.internal, current.internal),
+    ];
+    for (name, received, current) in flags {
+        if received != current {
+            return Err(AmqpError::inequivalent_flag(name, at, received, current));
+        }
+    }
+    let current = arguments::stored(&current.arguments);
+    arguments::equivalent(Compared { wanted: &wanted.arguments, current: &current }, COMPARED, at)
+}

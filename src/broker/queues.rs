@@ -1,0 +1,250 @@
+//! queue.declare, .delete and .purge, and who may use a queue.
+//!
+//! Owns RabbitMQ's rules of names, exclusivity, equivalence and auto-delete (A4).
+
+use super::arguments::{self, Compared, QUEUE_COMPARED};
+use super::exchanges::RESERVED_PREFIX;
+use super::rows::QueueRow;
+use super::vhost::{Change, Durably, Vhost};
+use crate::base::{AmqpError, ConnectionId, LogPos, Name, Resource};
+use crate::codec::RawTable;
+use crate::queue::{Effects, QueueRef, QueueSpec};
+use crate::router::Destination;
+use crate::store::Table;
+
+/// What queue.declare asks for.
+#[derive(Debug, Clone)]
+pub struct QueueDeclaration {
+    /// Its name; empty asks for one from the broker (A4.2).
+    pub name: Name,
+    /// Survives a restart. Without effect on an exclusive queue.
+    pub durable: bool,
+    /// For this connection only, and gone with it (A4.3).
+    pub exclusive: bool,
+    /// Goes with its last consumer (A4.4).
+    pub auto_delete: bool,
+    /// The arguments as sent.
+    pub arguments: RawTable,
+}
+
+/// What queue.delete makes a condition.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeleteIf {
+    /// No consumer.
+    pub unused: bool,
+    /// No ready message.
+    pub empty: bool,
+}
+
+impl Vhost {
+    /// The queue of a name, if `connection` may use it: else 404 or 405.
+    pub fn queue(&self, name: &Name, connection: ConnectionId) -> Result<QueueRef, AmqpError> {
+        let topology = self.topology();
+        let queue = topology.queues.get(name);
+        let queue = queue.ok_or_else(|| AmqpError::no_queue(name, self.name()))?;
+        self.not_locked(queue, connection)?;
+        Ok(queue.clone())
+    }
+
+    /// queue.declare with passive.
+    pub fn find_queue(
+        &self,
+        name: &Name,
+        connection: ConnectionId,
+    ) -> Result<Durably<QueueRef>, AmqpError> {
+        self.queue(name, connection).map(|queue| self.unchanged(queue))
+    }
+
+    /// queue.declare: creates it, or holds it against what is there.
+    pub fn declare_queue(
+        &self,
+        wanted: &QueueDeclaration,
+        connection: ConnectionId,
+    ) -> Result<Durably<QueueRef>, AmqpError> {
+        // What is there needs no change, and so no lock.
+        if let Some(current) = self.topology().queues.get(&wanted.name) {
+            self.equivalent(current, wanted, connection)?;
+            return Ok(self.unchanged(current.clone()));
+        }
+        let name = match wanted.name.is_empty() {
+            true => server_name("amq.gen"),
+            false if wanted.name.starts_with(RESERVED_PREFIX) => {
+                return Err(AmqpError::reserved_queue_prefix(&wanted.name));
+            }
+            false => wanted.name.clone(),
+        };
+        let at = Resource::queue(&name, self.name());
+        let read = arguments::of_queue(&wanted.arguments, at)?;
+        self.change(|change| {
+            if let Some(current) = change.topology.queues.get(&name) {
+                self.equivalent(current, wanted, connection)?;
+                return Ok(current.clone());
+            }
+            let queue = QueueRef::new(QueueSpec {
+                id: self.next_queue_id(),
+                vhost: self.name().clone(),
+                name: name.clone(),
+                durable: wanted.durable && !wanted.exclusive,
+                exclusive_to: wanted.exclusive.then_some(connection),
+                auto_delete: wanted.auto_delete,
+                arguments: wanted.arguments.octets().clone(),
+                max_priority: read.max_priority,
+            });
+            if queue.durable {
+                change.put(Table::Queues, &QueueRow::of(&queue));
+            }
+            change.topology.queues.insert(name.clone(), queue.clone());
+            change.changed = true;
+            Ok(queue)
+        })
+    }
+
+    /// queue.delete. How many messages were ready; 0 if there is no such queue, which is no error.
+    pub fn delete_queue(
+        &self,
+        name: &Name,
+        conditions: DeleteIf,
+        connection: ConnectionId,
+    ) -> Result<Durably<usize>, AmqpError> {
+        let queue = match self.queue(name, connection) {
+            Ok(queue) => queue,
+            Err(fault) if fault.code == crate::base::ReplyCode::NotFound => {
+                return Ok(self.unchanged(0));
+            }
+            Err(fault) => return Err(fault),
+        };
+        self.remove_queue(&queue, |queue| {
+            let state = queue.lock();
+            if conditions.unused && state.consumers_len() > 0 {
+                return Err(AmqpError::queue_in_use(&queue.name, self.name()));
+            }
+            if conditions.empty && state.ready_len() > 0 {
+                return Err(AmqpError::queue_not_empty(&queue.name, self.name()));
+            }
+            Ok(())
+        })
+    }
+
+    /// Deletes an exclusive queue with its connection.
+    pub fn delete_exclusive(&self, queue: &QueueRef) -> Result<Durably<usize>, AmqpError> {
+        self.remove_queue(queue, |_| Ok(()))
+    }
+
+    /// Deletes an auto-delete queue, unless a consumer has come meanwhile.
+    pub(super) fn delete_unused(&self, queue: &QueueRef) -> Result<Durably<usize>, AmqpError> {
+        let name = &queue.name;
+        let removed = self.remove_queue(queue, |queue| match queue.lock().consumers_len() {
+            0 => Ok(()),
+            _ => Err(AmqpError::queue_in_use(name, self.name())),
+        });
+        match removed {
+            Err(fault) if fault.code == crate::base::ReplyCode::PreconditionFailed => {
+                Ok(self.unchanged(0))
+            }
+            other => other,
+        }
+    }
+
+    /// queue.purge: how many messages were dropped (A4.8).
+    pub fn purge_queue(&self, queue: &QueueRef) -> Result<Durably<usize>, AmqpError> {
+        let mut effects = Effects::default();
+        let count = queue.lock().purge(&mut effects);
+        let end = self.log_consumed(queue, &mut effects)?;
+        Ok(Durably { value: count, end })
+    }
+
+    fn remove_queue(
+        &self,
+        queue: &QueueRef,
+        check: impl FnOnce(&QueueRef) -> Result<(), AmqpError>,
+    ) -> Result<Durably<usize>, AmqpError> {
+        let removed = self.change(|change| {
+            if change.topology.queues.get(&queue.name) != Some(queue) {
+                return Ok(());
+            }
+            check(queue)?;
+            change.remove_queue(queue);
+            Ok(())
+        })?;
+        // After the change: whoever still routes to it finds it gone, and no consumer is told of
+        // an end that did not come. What it held needs no records, as its id is no more.
+        let mut effects = Effects::default();
+        let count = queue.lock().close(&mut effects);
+        self.log.release_all(effects.consumed.drain(..));
+        Ok(Durably { value: count, end: removed.end })
+    }
+
+    fn not_locked(&self, queue: &QueueRef, connection: ConnectionId) -> Result<(), AmqpError> {
+        match queue.exclusive_to {
+            Some(owner) if owner != connection => {
+                Err(AmqpError::locked_queue(&queue.name, self.name()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Flags before exclusivity before arguments, as RabbitMQ compares them.
+    fn equivalent(
+        &self,
+        current: &QueueRef,
+        wanted: &QueueDeclaration,
+        connection: ConnectionId,
+    ) -> Result<(), AmqpError> {
+        let at = Resource::queue(&current.name, self.name());
+        self.not_locked(current, connection)?;
+        let durable = wanted.durable && !wanted.exclusive;
+        if durable != current.durable {
+            return Err(AmqpError::inequivalent_flag("durable", at, durable, current.durable));
+        }
+        let (received, is) = (wanted.auto_delete, current.auto_delete);
+        if received != is {
+            return Err(AmqpError::inequivalent_flag("auto_delete", at, received, is));
+        }
+        if wanted.exclusive != current.exclusive_to.is_some() {
+            return Err(AmqpError::locked_queue(&current.name, self.name()));
+        }
+        let is = arguments::stored(&current.arguments);
+        let both = Compared { wanted: &wanted.arguments, current: &is };
+        arguments::equivalent(both, QUEUE_COMPARED, at)
+    }
+
+    /// Logs what left a queue for good. Where the record ends.
+    pub(super) fn log_consumed(
+        &self,
+        queue: &QueueRef,
+        effects: &mut Effects,
+    ) -> Result<LogPos, AmqpError> {
+        if effects.consumed.is_empty() {
+            return Ok(LogPos::NONE);
+        }
+        let mut batch = self.log.batch();
+        batch.ack(queue.id, effects.consumed.iter().copied());
+        let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
+        self.log.release_all(effects.consumed.drain(..));
+        Ok(appended.end())
+    }
+}
+
+impl Change<'_> {
+    fn remove_queue(&mut self, queue: &QueueRef) {
+        self.topology.queues.remove(&queue.name);
+        self.changed = true;
+        if queue.durable {
+            self.delete(Table::Queues, &QueueRow::of(queue));
+        }
+        let removed =
+            self.topology.graph.remove_destination(&Destination::Queue(queue.clone()));
+        self.forget_bindings(&removed.bindings);
+        for name in self.auto_deleted(&removed.unused_sources) {
+            self.remove_exchange(&name);
+        }
+    }
+}
+
+/// A name of the broker's making, such as `amq.gen-` and 22 random characters (A4.2, A6.18).
+pub fn server_name(prefix: &str) -> Name {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let random: [u8; 22] = rand::random();
+    let letters = random.iter().map(|r| ALPHABET.get(usize::from(r & 63)).map_or('A', |&c| c.into()));
+    Name::from(format!("{prefix}-{}", letters.collect::<String>()))
+}

@@ -1,0 +1,178 @@
+//! A virtual host: its exchanges, queues and bindings, and how they change.
+//!
+//! Owns the current [`Topology`], an immutable snapshot that publishes read without a lock. A change
+//! clones it, changes the clone, appends the catalogue records to the log and only then shows the
+//! new snapshot: whatever follows from the change stands behind it in the log.
+//! Lock order: `changes`, then a queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::rows::{ExchangeRow, Row};
+use crate::base::{AmqpError, LogPos, Name, QueueId};
+use crate::queue::QueueRef;
+use crate::router::{ExchangeKind, ExchangeSpec, Graph};
+use crate::store::{Batch, Log, Table};
+
+/// Everything a vhost routes by.
+#[derive(Clone, Default)]
+pub struct Topology {
+    /// Exchanges and bindings, without the default exchange.
+    pub graph: Graph<QueueRef>,
+    /// Queues by name; the default exchange routes by this (A3.6).
+    pub queues: imbl::HashMap<Name, QueueRef>,
+    /// Where the last durable change ends in the log.
+    end: LogPos,
+}
+
+/// A result, and the log position from which on a crash cannot undo it.
+#[must_use = "the reply must wait for the disk"]
+#[derive(Debug, Clone, Copy)]
+pub struct Durably<T> {
+    /// The result.
+    pub value: T,
+    /// [`LogPos::NONE`] if there is nothing to wait for.
+    pub end: LogPos,
+}
+
+/// A virtual host.
+pub struct Vhost {
+    name: Name,
+    topology: ArcSwap<Topology>,
+    changes: Mutex<()>,
+    pub(super) log: Log,
+    queue_ids: Arc<AtomicU64>,
+}
+
+/// The exchanges that every vhost has (A3.1).
+const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+    ("amq.topic", ExchangeKind::Topic, false),
+];
+
+impl Vhost {
+    /// A vhost with the predeclared exchanges.
+    pub(super) fn new(name: Name, log: Log, queue_ids: Arc<AtomicU64>) -> Self {
+        let mut topology = Topology::default();
+        for (name, kind, internal) in PREDECLARED {
+            topology.graph.insert(ExchangeSpec {
+                name: name.into(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: bytes::Bytes::new(),
+                alternate: None,
+            });
+        }
+        let topology = ArcSwap::from_pointee(topology);
+        Vhost { name, topology, changes: Mutex::new(()), log, queue_ids }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The topology as it is now.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.load_full()
+    }
+
+    /// Whether `topology` is still the current one.
+    pub(super) fn is_current(&self, topology: &Arc<Topology>) -> bool {
+        Arc::ptr_eq(&self.topology.load(), topology)
+    }
+
+    pub(super) fn next_queue_id(&self) -> QueueId {
+        QueueId(self.queue_ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Changes the topology. If `change` fails, nothing has changed.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Change<'_>) -> Result<T, AmqpError>,
+    ) -> Result<Durably<T>, AmqpError> {
+        let _one_at_a_time = self.changes.lock();
+        let mut draft = Change {
+            vhost: self,
+            topology: Topology::clone(&self.topology.load()),
+            records: self.log.batch(),
+            changed: false,
+        };
+        let value = change(&mut draft)?;
+        let Change { mut topology, records, changed, .. } = draft;
+        if !changed {
+            return Ok(Durably { value, end: topology.end });
+        }
+        let appended = match records.is_empty() {
+            true => None,
+            false => Some(self.log.append(records).map_err(|_| AmqpError::internal())?),
+        };
+        topology.end = appended.as_ref().map_or(topology.end, |a| a.end());
+        let end = topology.end;
+        self.topology.store(Arc::new(topology));
+        Ok(Durably { value, end })
+    }
+
+    /// Changes the topology at start, from what is in the catalogue already.
+    pub(super) fn restore(&self, change: impl FnOnce(&mut Topology)) {
+        let mut topology = Topology::clone(&self.topology.load());
+        change(&mut topology);
+        self.topology.store(Arc::new(topology));
+    }
+
+    /// `value`, which rests on the topology as it is now.
+    pub(super) fn unchanged<T>(&self, value: T) -> Durably<T> {
+        Durably { value, end: self.topology.load().end }
+    }
+}
+
+/// A change in the making.
+pub(super) struct Change<'v> {
+    pub(super) vhost: &'v Vhost,
+    pub(super) topology: Topology,
+    pub(super) records: Batch,
+    pub(super) changed: bool,
+}
+
+impl Change<'_> {
+    pub(super) fn put(&mut self, table: Table, row: &impl Row) {
+        self.records.put(table, &row.key(), &row.value());
+    }
+
+    pub(super) fn delete(&mut self, table: Table, row: &impl Row) {
+        self.records.delete(table, &row.key());
+    }
+
+    /// Takes an exchange out, and then the auto-delete exchanges that this leaves unused (A3.14).
+    pub(super) fn remove_exchange(&mut self, name: &Name) {
+        let mut doomed = vec![name.clone()];
+        while let Some(name) = doomed.pop() {
+            let Some(gone) = self.topology.graph.remove(name.as_bytes()) else { continue };
+            self.changed = true;
+            if gone.exchange.spec().durable {
+                let row = ExchangeRow::of(self.vhost.name(), gone.exchange.spec());
+                self.delete(Table::Exchanges, &row);
+            }
+            self.forget_bindings(&gone.removed.bindings);
+            doomed.extend(self.auto_deleted(&gone.removed.unused_sources));
+        }
+    }
+
+    /// Those of `unused` exchanges that go because they are unused.
+    pub(super) fn auto_deleted(&self, unused: &[Name]) -> Vec<Name> {
+        let graph = &self.topology.graph;
+        let auto_delete = |name: &&Name| {
+            graph.get(name.as_bytes()).is_some_and(|exchange| exchange.spec().auto_delete)
+        };
+        unused.iter().filter(auto_delete).cloned().collect()
+    }
+}

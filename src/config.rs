@@ -1,0 +1,272 @@
+//! The configuration: every key with its default, read from a TOML file.
+//!
+//! Owns the names, units and defaults of all settings, and the one-line faults of a bad file. An
+//! unknown key is a fault, never ignored. `config/warren.toml` documents each key; a test holds it
+//! equal to the defaults here.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits;
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the log and the catalogue live.
+    pub data_dir: PathBuf,
+    /// Addresses that speak AMQP.
+    pub listen: Vec<SocketAddr>,
+    /// What is logged, in `tracing`'s filter syntax.
+    pub log: String,
+    /// The protocol's limits.
+    pub amqp: Amqp,
+    /// What a confirm means, and the log's shape.
+    pub storage: Storage,
+    /// The user that exists from the start.
+    pub auth: Auth,
+}
+
+/// The protocol's limits, as offered to clients in connection.tune.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Amqp {
+    /// Largest frame, in octets.
+    pub frame_max_bytes: u32,
+    /// Most channels open on one connection.
+    pub channel_max: u16,
+    /// Seconds between heartbeats; 0 suggests none.
+    pub heartbeat_s: u16,
+    /// Seconds from accept to connection.open.
+    pub handshake_timeout_s: u64,
+    /// Largest message body, in octets.
+    pub max_message_bytes: u64,
+}
+
+/// What a confirm means, and the log's shape.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// When a persistent message counts as safe.
+    pub durability: Durability,
+    /// Milliseconds between syncs with `durability = "interval"`.
+    pub sync_interval_ms: u64,
+    /// Octets of one log segment.
+    pub segment_bytes: u32,
+}
+
+/// When a persistent message is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When `fdatasync` of its record returned.
+    Fsync,
+    /// When it is written; synced every `sync_interval_ms`.
+    Interval,
+    /// When it is written; the kernel decides when it reaches the disk.
+    Os,
+}
+
+/// The user that exists from the start.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Its name.
+    pub default_user: String,
+    /// Its password.
+    pub default_password: String,
+    /// Users that may log in from this machine only.
+    pub loopback_users: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: PathBuf::from("warren-data"),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 5672))],
+            log: "info".to_owned(),
+            amqp: Amqp::default(),
+            storage: Storage::default(),
+            auth: Auth::default(),
+        }
+    }
+}
+
+impl Default for Amqp {
+    fn default() -> Self {
+        Amqp {
+            frame_max_bytes: limits::FRAME_MAX,
+            channel_max: limits::CHANNEL_MAX,
+            heartbeat_s: limits::HEARTBEAT_S,
+            handshake_timeout_s: limits::HANDSHAKE_TIMEOUT.as_secs(),
+            max_message_bytes: limits::MAX_MESSAGE_BYTES,
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage {
+            durability: Durability::Fsync,
+            sync_interval_ms: 100,
+            segment_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth {
+            default_user: "guest".to_owned(),
+            default_password: "guest".to_owned(),
+            loopback_users: vec!["guest".to_owned()],
+        }
+    }
+}
+
+// By hand, so that no log or panic message ever shows the password.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth")
+            .field("default_user", &self.default_user)
+            .field("loopback_users", &self.loopback_users)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no usable configuration; one line, for the operator.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the configuration {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        reason: String,
+    },
+    /// The file is not TOML, has an unknown key, or a value of the wrong type.
+    #[error("{path}:{line}: {reason}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A value is out of its range.
+    #[error("{key} = {value}: {reason}")]
+    OutOfRange {
+        /// The key with its table.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads a file. Every key may be absent; none may be unknown.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigError::Unreadable { path: shown.clone(), reason: e.to_string() })?;
+        Self::parse(&text, &shown)
+    }
+
+    /// Parses the text of a file that errors call `path`.
+    pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|e| {
+            let at = e.span().map_or(0, |span| span.start);
+            let before = text.get(..at).unwrap_or(text);
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                line: before.matches('\n').count() + 1,
+                reason: e.message().replace('\n', " "),
+            }
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Holds each value against its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let range = |key, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            let reason = format!("must be from {least} to {most}");
+            Err(ConfigError::OutOfRange { key, value: value.to_string(), reason })
+        };
+        let Amqp { frame_max_bytes, channel_max, handshake_timeout_s, max_message_bytes, .. } =
+            self.amqp;
+        let frame_min = u64::from(limits::FRAME_MIN);
+        range("amqp.frame_max_bytes", frame_max_bytes.into(), frame_min, 16 * 1024 * 1024)?;
+        range("amqp.channel_max", channel_max.into(), 1, u16::MAX.into())?;
+        range("amqp.handshake_timeout_s", handshake_timeout_s, 1, 3600)?;
+        range("amqp.max_message_bytes", max_message_bytes, 1, limits::MAX_MESSAGE_BYTES_HARD)?;
+        range("storage.sync_interval_ms", self.storage.sync_interval_ms, 1, 60_000)?;
+        let segment_bytes = u64::from(self.storage.segment_bytes);
+        range("storage.segment_bytes", segment_bytes, 1024 * 1024, 1024 * 1024 * 1024)?;
+        if self.listen.is_empty() {
+            let reason = "needs at least one ADDR:PORT".to_owned();
+            return Err(ConfigError::OutOfRange { key: "listen", value: "[]".into(), reason });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTED: &str = include_str!("../config/warren.toml");
+
+    fn keys(table: &toml::Table, prefix: &str, found: &mut Vec<String>) {
+        for (key, value) in table {
+            let name = format!("{prefix}{key}");
+            match value {
+                toml::Value::Table(inner) => keys(inner, &format!("{name}."), found),
+                _ => found.push(name),
+            }
+        }
+    }
+
+    #[test]
+    fn the_documented_file_has_every_key_with_its_default() {
+        assert_eq!(Config::parse(DOCUMENTED, "config/warren.toml").unwrap(), Config::default());
+        let mut documented = Vec::new();
+        keys(&DOCUMENTED.parse().unwrap(), "", &mut documented);
+        let mut known = Vec::new();
+        keys(&toml::Table::try_from(Config::default()).unwrap(), "", &mut known);
+        documented.sort();
+        known.sort();
+        assert_eq!(documented, known);
+    }
+
+    #[test]
+    fn faults_are_one_line_that_says_where() {
+        let fault = |text: &str| Config::parse(text, "w.toml").unwrap_err().to_string();
+        let unknown = fault("# hello\n[amqp]\nframe_max = 4096\n");
+        assert!(unknown.starts_with("w.toml:3: unknown field `frame_max`"), "{unknown}");
+        assert!(fault("listen = [\"nowhere\"]").starts_with("w.toml:1: "));
+        assert!(fault("[storage]\ndurability = \"maybe\"").starts_with("w.toml:2: "));
+        assert_eq!(
+            fault("[amqp]\nframe_max_bytes = 100"),
+            "amqp.frame_max_bytes = 100: must be from 8192 to 16777216"
+        );
+        for text in ["listen = 5", "x", "[amqp]\nheartbeat_s = -1", "listen = []"] {
+            assert!(!fault(text).contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let auth = Auth { default_password: "s3cret".into(), ..Auth::default() };
+        assert!(!format!("{auth:?}").contains("s3cret"));
+    }
+}

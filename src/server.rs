@@ -1,0 +1,119 @@
+//! The whole broker in one process: builds every part and owns the order in which they stop.
+//!
+//! Start: data directory, broker state, listeners. Stop: no new connections, 320 to the open ones,
+//! then the log is closed, so that what a client was promised is on disk before the process ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::amqp;
+use crate::base::AmqpError;
+use crate::base::limits::SHUTDOWN_GRACE;
+use crate::broker::{Broker, OpenError};
+use crate::config::Config;
+use crate::net::Listeners;
+
+/// Why the broker did not start, or stopped on a fault; one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An address can't be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason, and what to do about it.
+        reason: String,
+    },
+    /// The data directory can't be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The runtime or the signal handlers can't be set up.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+/// Runs the broker until SIGTERM or SIGINT. A second signal ends the process at once.
+pub fn run(config: Config) -> Result<(), ServerError> {
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("warren-worker")
+        .build()
+        .map_err(ServerError::Runtime)?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), ServerError> {
+    let mut stop = StopSignal::new().map_err(ServerError::Runtime)?;
+    // Before recovery, which may take long: a port in use is told at once.
+    let listeners = Listeners::bind(&config.listen).map_err(|(address, e)| listen_fault(address, &e))?;
+    let settings = amqp::Settings::from(&config);
+    let broker = Arc::new(Broker::open(&config)?);
+    for address in listeners.addresses() {
+        info!(%address, "listening for AMQP 0-9-1");
+    }
+    let connections = listeners.accept(Arc::clone(&broker), Arc::new(settings));
+    tokio::select! {
+        () = stop.received() => info!("stopping"),
+        fault = broker.failed() => warn!(%fault, "stopping: the log has failed"),
+    }
+    tokio::spawn(async move {
+        stop.received().await;
+        warn!("second signal: ending at once");
+        std::process::exit(1);
+    });
+    connections.stop_accepting().await;
+    broker.close_connections(&AmqpError::shutdown());
+    if !connections.finished(SHUTDOWN_GRACE).await {
+        warn!("some connections did not close in time and were cut off");
+    }
+    tokio::task::block_in_place(|| broker.close())?;
+    info!("stopped");
+    Ok(())
+}
+
+fn listen_fault(address: SocketAddr, e: &io::Error) -> ServerError {
+    let hint = match e.kind() {
+        io::ErrorKind::AddrInUse => " (is another broker running? choose another with --listen)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)",
+        _ => "",
+    };
+    ServerError::Listen { address, reason: format!("{e}{hint}") }
+}
+
+/// Each connection is a file; the soft limit of many systems is 1024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if let Err(e) = setrlimit(Resource::Nofile, raised) {
+            warn!(error = %e, "cannot raise the limit of open files");
+        }
+    }
+}
+
+struct StopSignal {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignal {
+    fn new() -> io::Result<Self> {
+        Ok(StopSignal {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
