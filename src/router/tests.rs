@@ -30,7 +30,11 @@ fn graph() -> Graph<u32> {
 
 /// Arguments whose "encoding" is good enough to tell tables apart.
 fn arguments(fields: Fields<'_>) -> BindingArguments {
-    let encoded = if fields.is_empty() { String::new() } else { format!("{fields:?}") };
+    let encoded = if fields.is_empty() {
+        String::new()
+    } else {
+        format!("{fields:?}")
+    };
     BindingArguments::new(encoded.as_bytes(), fields.iter().copied())
 }
 
@@ -46,24 +50,41 @@ fn bind_with(
     fields: Fields<'_>,
 ) -> Result<Bound, BindError> {
     let destination = Destination::Queue(queue);
-    graph.bind(source.as_bytes(), destination, key.as_bytes(), arguments(fields))
+    graph.bind(
+        source.as_bytes(),
+        destination,
+        key.as_bytes(),
+        arguments(fields),
+    )
 }
 
 fn bind_exchange(graph: &mut Graph<u32>, source: &str, destination: &str, key: &str) {
     let destination = Destination::Exchange(Name::from(destination));
     let none = BindingArguments::default();
-    graph.bind(source.as_bytes(), destination, key.as_bytes(), none).unwrap();
+    graph
+        .bind(source.as_bytes(), destination, key.as_bytes(), none)
+        .unwrap();
 }
 
 fn unbind(graph: &mut Graph<u32>, source: &str, queue: u32, key: &str) -> Unbound {
     let none = BindingArguments::default();
-    graph.unbind(source.as_bytes(), Destination::Queue(queue), key.as_bytes(), none)
+    graph.unbind(
+        source.as_bytes(),
+        Destination::Queue(queue),
+        key.as_bytes(),
+        none,
+    )
 }
 
 fn routes(graph: &Graph<u32>, exchange: &str, key: &str, headers: Fields<'_>) -> Routes<u32> {
     let mut out = Routes::new();
     let exchange = graph.get(exchange.as_bytes()).unwrap();
-    graph.route(exchange, key.as_bytes(), || headers.iter().copied(), &mut out);
+    graph.route(
+        exchange,
+        key.as_bytes(),
+        || headers.iter().copied(),
+        &mut out,
+    );
     out
 }
 
@@ -138,7 +159,11 @@ fn a3_4_wildcards_stand_for_whole_words() {
         (".", ".", true),
         ("*.*", ".", true),
     ] {
-        assert_eq!(topic_matches(pattern, key), expected, "{pattern} against {key}");
+        assert_eq!(
+            topic_matches(pattern, key),
+            expected,
+            "{pattern} against {key}"
+        );
     }
 }
 
@@ -196,17 +221,31 @@ fn a3_4_a_node_of_many_words_finds_and_loses_each() {
 #[test]
 fn a3_5_modes_and_empty_matchers() {
     use HeaderValue::{Int, LongString};
-    let (one, two): (Fields<'_>, Fields<'_>) =
-        (&[(b"a", Int(1))], &[(b"a", Int(1)), (b"b", LongString(b"x"))]);
+    let (one, two): (Fields<'_>, Fields<'_>) = (
+        &[(b"a", Int(1))],
+        &[(b"a", Int(1)), (b"b", LongString(b"x"))],
+    );
     assert!(matches(&[], &[]));
     assert!(matches(&[ALL], one));
     assert!(!matches(&[ANY], one));
     assert!(!matches(&[ANY_X], one));
-    assert!(matches(&[ALL, (b"a", Int(1)), (b"b", LongString(b"x"))], two));
-    assert!(!matches(&[ALL, (b"a", Int(1)), (b"b", LongString(b"x"))], one));
+    assert!(matches(
+        &[ALL, (b"a", Int(1)), (b"b", LongString(b"x"))],
+        two
+    ));
+    assert!(!matches(
+        &[ALL, (b"a", Int(1)), (b"b", LongString(b"x"))],
+        one
+    ));
     assert!(matches(&[(b"a", Int(1))], two), "all is the default");
-    assert!(matches(&[ANY, (b"a", Int(2)), (b"b", LongString(b"x"))], two));
-    assert!(!matches(&[ANY, (b"a", Int(2)), (b"c", LongString(b"x"))], two));
+    assert!(matches(
+        &[ANY, (b"a", Int(2)), (b"b", LongString(b"x"))],
+        two
+    ));
+    assert!(!matches(
+        &[ANY, (b"a", Int(2)), (b"c", LongString(b"x"))],
+        two
+    ));
 }
 
 #[test]
@@ -214,7 +253,10 @@ fn a3_5_names_with_x_count_only_when_asked() {
     use HeaderValue::Int;
     let headers: Fields<'_> = &[(b"a", Int(1)), (b"x-b", Int(1))];
     assert!(matches(&[ALL, (b"a", Int(1)), (b"x-b", Int(2))], headers));
-    assert!(!matches(&[ALL_X, (b"a", Int(1)), (b"x-b", Int(2))], headers));
+    assert!(!matches(
+        &[ALL_X, (b"a", Int(1)), (b"x-b", Int(2))],
+        headers
+    ));
     assert!(matches(&[ALL_X, (b"a", Int(1)), (b"x-b", Int(1))], headers));
     assert!(!matches(&[ANY, (b"x-b", Int(1))], headers));
     assert!(matches(&[ANY_X, (b"a", Int(2)), (b"x-b", Int(1))], headers));
@@ -229,11 +271,23 @@ fn a3_5_values_compare_by_what_they_are_not_by_their_width() {
     assert!(!equal(Int(1), Float(1.0)));
     assert!(!equal(Int(1), Bool(true)));
     assert!(equal(Float(0.5), Float(0.5)));
-    assert!(equal(Decimal { scale: 2, value: 5 }, Decimal { scale: 2, value: 5 }));
-    assert!(!equal(Decimal { scale: 1, value: 5 }, Decimal { scale: 2, value: 50 }));
+    assert!(equal(
+        Decimal { scale: 2, value: 5 },
+        Decimal { scale: 2, value: 5 }
+    ));
+    assert!(!equal(
+        Decimal { scale: 1, value: 5 },
+        Decimal {
+            scale: 2,
+            value: 50
+        }
+    ));
     assert!(equal(Table(b"t"), Table(b"t")));
     assert!(!equal(Table(b"t"), Array(b"t")));
-    assert!(equal(Void, Array(b"t")) && equal(Void, Void), "void asks for presence only");
+    assert!(
+        equal(Void, Array(b"t")) && equal(Void, Void),
+        "void asks for presence only"
+    );
     assert!(!equal(Int(0), Void));
     assert!(!matches(&[(b"a", Void)], &[(b"b", Void)]));
     // A message's timestamp counts as milliseconds, a binding's as seconds.
@@ -244,9 +298,18 @@ fn a3_5_values_compare_by_what_they_are_not_by_their_width() {
 #[test]
 fn a3_5_the_last_of_equal_headers_counts() {
     use HeaderValue::Int;
-    assert!(matches(&[(b"a", Int(2))], &[(b"a", Int(1)), (b"a", Int(2))]));
-    assert!(!matches(&[(b"a", Int(1))], &[(b"a", Int(1)), (b"a", Int(2))]));
-    assert!(!matches(&[(b"a", Int(1)), (b"a", Int(2))], &[(b"a", Int(1)), (b"a", Int(2))]));
+    assert!(matches(
+        &[(b"a", Int(2))],
+        &[(b"a", Int(1)), (b"a", Int(2))]
+    ));
+    assert!(!matches(
+        &[(b"a", Int(1))],
+        &[(b"a", Int(1)), (b"a", Int(2))]
+    ));
+    assert!(!matches(
+        &[(b"a", Int(1)), (b"a", Int(2))],
+        &[(b"a", Int(1)), (b"a", Int(2))]
+    ));
 }
 
 #[test]
@@ -255,11 +318,17 @@ fn a3_5_a_bad_x_match_is_refused_by_headers_exchanges_only() {
     let bogus: Fields<'_> = &[(b"x-match", HeaderValue::LongString(b"bogus"))];
     let bytes: Fields<'_> = &[(b"x-match", HeaderValue::ByteArray(b"all"))];
     let unknown = XMatchError::UnknownMode(Bytes::from_static(b"bogus"));
-    assert_eq!(bind_with(&mut graph, "headers", 1, "", bogus), Err(BindError::XMatch(unknown)));
+    assert_eq!(
+        bind_with(&mut graph, "headers", 1, "", bogus),
+        Err(BindError::XMatch(unknown))
+    );
     let not_string = Err(BindError::XMatch(XMatchError::NotLongString));
     assert_eq!(bind_with(&mut graph, "headers", 1, "", bytes), not_string);
     assert!(graph.is_bare());
-    assert_eq!(bind_with(&mut graph, "topic", 1, "#", bogus), Ok(Bound::New));
+    assert_eq!(
+        bind_with(&mut graph, "topic", 1, "#", bogus),
+        Ok(Bound::New)
+    );
 }
 
 #[test]
@@ -269,17 +338,35 @@ fn a3_5_headers_are_read_once_and_only_when_needed() {
     bind_exchange(&mut graph, "fanout", "headers", "");
     bind_exchange(&mut graph, "fanout", "more", "");
     bind(&mut graph, "headers", 1, "");
-    assert!(!routes(&graph, "fanout", "", &[]).headers_read(), "an empty matcher asks nothing");
+    assert!(
+        !routes(&graph, "fanout", "", &[]).headers_read(),
+        "an empty matcher asks nothing"
+    );
     bind_with(&mut graph, "headers", 2, "", &[(b"a", HeaderValue::Int(1))]).unwrap();
-    bind_with(&mut graph, "more", 3, "", &[ANY, (b"a", HeaderValue::Int(1))]).unwrap();
+    bind_with(
+        &mut graph,
+        "more",
+        3,
+        "",
+        &[ANY, (b"a", HeaderValue::Int(1))],
+    )
+    .unwrap();
     let (mut out, mut calls) = (Routes::new(), 0);
     let headers = || {
         calls += 1;
         [(&b"a"[..], HeaderValue::Int(1))]
     };
     graph.route(graph.get(b"fanout").unwrap(), b"", headers, &mut out);
-    assert_eq!((out.queues(), out.headers_read(), calls), (&[1, 2, 3][..], true, 1));
-    graph.route(graph.get(b"direct").unwrap(), b"", || -> [_; 0] { unreachable!() }, &mut out);
+    assert_eq!(
+        (out.queues(), out.headers_read(), calls),
+        (&[1, 2, 3][..], true, 1)
+    );
+    graph.route(
+        graph.get(b"direct").unwrap(),
+        b"",
+        || -> [_; 0] { unreachable!() },
+        &mut out,
+    );
     assert_eq!((out.queues(), out.headers_read()), (&[][..], false));
 }
 
@@ -288,7 +375,10 @@ fn a3_12_alternate_exchange_takes_what_matched_nothing() {
     let mut graph = graph();
     assert!(graph.set_alternate(b"direct", Some(Name::from("topic"))));
     assert!(graph.set_alternate(b"topic", Some(Name::from("fanout"))));
-    assert!(graph.set_alternate(b"fanout", Some(Name::from("direct"))), "cycles are cut");
+    assert!(
+        graph.set_alternate(b"fanout", Some(Name::from("direct"))),
+        "cycles are cut"
+    );
     assert!(!graph.set_alternate(b"none", None));
     assert_eq!(route(&graph, "direct", "k"), []);
     bind(&mut graph, "direct", 1, "k");
@@ -319,7 +409,11 @@ fn a3_12_a_match_that_leads_nowhere_is_still_a_match() {
     bind_exchange(&mut graph, "fanout", "direct", "");
     assert_eq!(route(&graph, "fanout", "k"), []);
     bind_exchange(&mut graph, "direct", "fanout", "back");
-    assert_eq!(route(&graph, "direct", "back"), [], "the way back is a match too");
+    assert_eq!(
+        route(&graph, "direct", "back"),
+        [],
+        "the way back is a match too"
+    );
 }
 
 #[test]
@@ -360,13 +454,25 @@ fn a3_13_both_ends_must_exist() {
     let mut graph = graph();
     let none = BindingArguments::default;
     let missing = || Destination::Exchange(Name::from("gone"));
-    assert_eq!(graph.bind(b"gone", missing(), b"", none()), Err(BindError::NoSource));
-    assert_eq!(graph.bind(b"direct", missing(), b"", none()), Err(BindError::NoDestination));
+    assert_eq!(
+        graph.bind(b"gone", missing(), b"", none()),
+        Err(BindError::NoSource)
+    );
+    assert_eq!(
+        graph.bind(b"direct", missing(), b"", none()),
+        Err(BindError::NoDestination)
+    );
     let long = [b'a'; 256];
     let bound = graph.bind(b"direct", Destination::Queue(1), &long, none());
     assert_eq!(bound, Err(BindError::KeyTooLong(256)));
-    assert_eq!(graph.unbind(b"gone", missing(), b"", none()), Unbound::default());
-    assert_eq!(graph.unbind(b"direct", missing(), b"", none()), Unbound::default());
+    assert_eq!(
+        graph.unbind(b"gone", missing(), b"", none()),
+        Unbound::default()
+    );
+    assert_eq!(
+        graph.unbind(b"direct", missing(), b"", none()),
+        Unbound::default()
+    );
 }
 
 #[test]
@@ -377,7 +483,13 @@ fn a3_14_the_last_binding_as_source_is_told() {
     bind_exchange(&mut graph, "fanout", "direct", "");
     assert_eq!(unbind(&mut graph, "direct", 1, "b"), Unbound::default());
     let unbound = unbind(&mut graph, "direct", 1, "a");
-    assert_eq!(unbound, Unbound { existed: true, source_now_unused: false });
+    assert_eq!(
+        unbound,
+        Unbound {
+            existed: true,
+            source_now_unused: false
+        }
+    );
     let removed = graph.remove_destination(&Destination::Queue(2));
     assert_eq!(removed.unused_sources, [Name::from("direct")]);
     assert_eq!(removed.bindings.len(), 1);
@@ -385,7 +497,12 @@ fn a3_14_the_last_binding_as_source_is_told() {
     assert_eq!(removed.exchange.spec().kind, ExchangeKind::Direct);
     assert_eq!(removed.removed.unused_sources, [Name::from("fanout")]);
     assert!(graph.is_bare() && graph.remove(b"direct").is_none());
-    assert!(graph.remove_destination(&Destination::Queue(2)).unused_sources.is_empty());
+    assert!(
+        graph
+            .remove_destination(&Destination::Queue(2))
+            .unused_sources
+            .is_empty()
+    );
 }
 
 #[test]
@@ -409,14 +526,29 @@ fn a3_15_a_binding_is_its_source_destination_key_and_arguments() {
         assert_eq!(bind(&mut graph, source, 1, "k"), Bound::New);
         assert_eq!(bind(&mut graph, source, 1, "k"), Bound::Existed);
         assert_eq!(bind(&mut graph, source, 1, "l"), Bound::New);
-        assert_eq!(bind_with(&mut graph, source, 1, "k", fields), Ok(Bound::New));
-        assert_eq!(bind_with(&mut graph, source, 1, "k", fields), Ok(Bound::Existed));
+        assert_eq!(
+            bind_with(&mut graph, source, 1, "k", fields),
+            Ok(Bound::New)
+        );
+        assert_eq!(
+            bind_with(&mut graph, source, 1, "k", fields),
+            Ok(Bound::Existed)
+        );
         assert_eq!(graph.bindings_of_source(source.as_bytes()).count(), 3);
     }
-    assert_eq!(graph.bindings_of_destination(&Destination::Queue(1)).count(), 12);
+    assert_eq!(
+        graph
+            .bindings_of_destination(&Destination::Queue(1))
+            .count(),
+        12
+    );
     assert_eq!(graph.binding_count(), 12);
     assert!(unbind(&mut graph, "direct", 1, "k").existed);
-    assert_eq!(route(&graph, "direct", "k"), [1], "the one with arguments is left");
+    assert_eq!(
+        route(&graph, "direct", "k"),
+        [1],
+        "the one with arguments is left"
+    );
 }
 
 #[test]
