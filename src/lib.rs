@@ -4,5 +4,14 @@
 //! this list; `tests/layering.rs` holds that. docs/ARCHITECTURE.md draws the picture.
 
 pub mod base;
+pub mod codec;
 pub mod message;
+pub mod store;
 pub mod queue;
+pub mod router;
+pub mod auth;
+pub mod broker;
+pub mod amqp;
+pub mod net;
+pub mod config;
+pub mod server;

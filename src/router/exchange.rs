@@ -1,0 +1,222 @@
+//! One exchange: what it was declared as, its bindings, and the table its kind routes by.
+//!
+//! Owns the choice of table by kind. Never follows a binding to another exchange; `graph.rs` does.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Target;
+use super::arguments::{BindingArguments, HeaderValue, XMatchError};
+use super::binding::{Binding, BindingSet, Bindings};
+use super::direct::DirectTable;
+use super::headers::{HeadersTable, LazyHeaders};
+use super::routes::Routes;
+use super::topic::TopicTable;
+use crate::base::Name;
+
+/// How an exchange picks among its bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExchangeKind {
+    /// The binding's key equals the message's (A3.2).
+    Direct,
+    /// Every binding (A3.3).
+    Fanout,
+    /// The binding's key is a pattern of words (A3.4).
+    Topic,
+    /// The binding's arguments are held against the message's headers (A3.5).
+    Headers,
+}
+
+impl ExchangeKind {
+    /// Every kind.
+    pub const ALL: [ExchangeKind; 4] = [
+        ExchangeKind::Direct,
+        ExchangeKind::Fanout,
+        ExchangeKind::Topic,
+        ExchangeKind::Headers,
+    ];
+
+    /// The kind's name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExchangeKind::Direct => "direct",
+            ExchangeKind::Fanout => "fanout",
+            ExchangeKind::Topic => "topic",
+            ExchangeKind::Headers => "headers",
+        }
+    }
+
+    /// The kind of a name on the wire; names are case-sensitive. Without one: 406 `unknown exchange type` (A2).
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name().as_bytes() == name)
+    }
+}
+
+/// What an exchange was declared as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeSpec {
+    /// Its name; never empty, the default exchange is not in a graph.
+    pub name: Name,
+    /// How it picks among its bindings.
+    pub kind: ExchangeKind,
+    /// Whether it outlives the broker's process.
+    pub durable: bool,
+    /// Whether it goes with its last binding as source (A3.14); the broker sees to it.
+    pub auto_delete: bool,
+    /// Whether only other exchanges may publish to it; the broker sees to it.
+    pub internal: bool,
+    /// Its arguments as an encoded table, kept for whoever lists or compares them.
+    pub arguments: Bytes,
+    /// Where a message goes that matches no binding (A3.12): the argument `alternate-exchange`, or without it
+    /// the policy's.
+    pub alternate: Option<Name>,
+}
+
+/// An exchange and its bindings. Clone is O(1).
+#[derive(Clone)]
+pub struct Exchange<Q> {
+    spec: Arc<ExchangeSpec>,
+    bindings: BindingSet<Q>,
+    table: Table<Q>,
+}
+
+impl<Q> fmt::Debug for Exchange<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The bindings once more, arranged for finding those that match.
+#[derive(Clone)]
+enum Table<Q> {
+    Direct(DirectTable<Q>),
+    /// Takes the bindings as they are.
+    Fanout,
+    Topic(TopicTable<Q>),
+    Headers(HeadersTable<Q>),
+}
+
+impl<Q: Target> Table<Q> {
+    fn of(kind: ExchangeKind) -> Self {
+        match kind {
+            ExchangeKind::Direct => Table::Direct(DirectTable::new()),
+            ExchangeKind::Fanout => Table::Fanout,
+            ExchangeKind::Topic => Table::Topic(TopicTable::new()),
+            ExchangeKind::Headers => Table::Headers(HeadersTable::new()),
+        }
+    }
+}
+
+impl<Q: Target> Exchange<Q> {
+    pub(super) fn new(spec: ExchangeSpec) -> Self {
+        let table = Table::of(spec.kind);
+        Exchange {
+            spec: Arc::new(spec),
+            bindings: BindingSet::default(),
+            table,
+        }
+    }
+
+    /// What it was declared as.
+    pub fn spec(&self) -> &ExchangeSpec {
+        &self.spec
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.spec.name
+    }
+
+    /// Its bindings as source, in the order destination, key, arguments.
+    pub fn bindings(&self) -> Bindings<'_, Q> {
+        self.bindings.iter()
+    }
+
+    /// How many bindings it has as source.
+    pub fn binding_count(&self) -> usize {
+        self.bindings.len()
+    }
+
+    /// Whether no binding has it as source: what `if-unused` (A2) and auto-delete (A3.14) ask.
+    pub fn is_unused(&self) -> bool {
+        self.bindings.is_empty()
+    }
+
+    /// Whether its kind takes a binding with these arguments.
+    ///
+    /// # Errors
+    /// A headers exchange refuses an `x-match` that is no mode: 406 (A2).
+    pub fn check_arguments(&self, arguments: &BindingArguments) -> Result<(), XMatchError> {
+        match self.spec.kind {
+            ExchangeKind::Headers => arguments.match_mode().map(|_| ()),
+            ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic => Ok(()),
+        }
+    }
+
+    pub(super) fn set_alternate(&mut self, alternate: Option<Name>) {
+        Arc::make_mut(&mut self.spec).alternate = alternate;
+    }
+
+    pub(super) fn contains(&self, binding: &Arc<Binding<Q>>) -> bool {
+        self.bindings.contains(binding)
+    }
+
+    /// Adds a binding that is not there yet.
+    pub(super) fn insert(&mut self, binding: &Arc<Binding<Q>>) {
+        self.bindings.insert(Arc::clone(binding));
+        match &mut self.table {
+            Table::Direct(table) => table.insert(binding),
+            Table::Fanout => {}
+            Table::Topic(table) => table.insert(binding),
+            Table::Headers(table) => table.insert(binding),
+        }
+    }
+
+    pub(super) fn remove(&mut self, binding: &Arc<Binding<Q>>) -> Option<Arc<Binding<Q>>> {
+        // The one that was held, because its arguments were parsed when it was made.
+        let held = self.bindings.remove(binding)?;
+        match &mut self.table {
+            Table::Direct(table) => table.remove(&held),
+            Table::Fanout => {}
+            Table::Topic(table) => table.remove(&held),
+            Table::Headers(table) => table.remove(&held),
+        }
+        Some(held)
+    }
+
+    /// Takes the bindings that match any of the keys, or the headers.
+    pub(super) fn route<'a, F, I>(
+        &self,
+        keys: &[&[u8]],
+        headers: &mut LazyHeaders<'a, F>,
+        out: &mut Routes<Q>,
+    ) where
+        F: FnOnce() -> I,
+        I: IntoIterator<Item = (&'a [u8], HeaderValue<'a>)>,
+    {
+        match &self.table {
+            Table::Direct(table) => keys.iter().for_each(|key| table.route(key, out)),
+            Table::Fanout => out.take_set(&self.bindings),
+            Table::Topic(table) => keys.iter().for_each(|key| table.route(key, out)),
+            Table::Headers(table) => table.route(headers, out),
+        }
+    }
+
+    /// Whether nothing is left in the table: what it must be without bindings.
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.bindings.is_empty()
+            && match &self.table {
+                Table::Direct(table) => table.is_bare(),
+                Table::Fanout => true,
+                Table::Topic(table) => table.is_bare(),
+                Table::Headers(table) => table.is_bare(),
+            }
+    }
+}

@@ -1,0 +1,498 @@
+//! The graph against a model that keeps a plain list of bindings and tries every one of them.
+//!
+//! Owns random histories of declare, bind, unbind and remove, and the comparison after every step.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::base::Name;
+
+type Field = (&'static str, HeaderValue<'static>);
+
+const NAMES: [&str; 5] = ["e0", "e1", "e2", "e3", "e4"];
+const QUEUES: u32 = 5;
+const FIELDS: [Field; 9] = [
+    ("x-match", HeaderValue::LongString(b"any")),
+    ("x-match", HeaderValue::LongString(b"any-with-x")),
+    ("x-match", HeaderValue::LongString(b"all-with-x")),
+    ("x-match", HeaderValue::LongString(b"some")),
+    ("a", HeaderValue::Int(1)),
+    ("a", HeaderValue::Int(2)),
+    ("b", HeaderValue::LongString(b"v")),
+    ("b", HeaderValue::Void),
+    ("x-c", HeaderValue::Bool(true)),
+];
+
+#[derive(Clone, Debug)]
+enum Op {
+    Declare {
+        name: &'static str,
+        kind: ExchangeKind,
+        alternate: Option<&'static str>,
+    },
+    Alternate {
+        name: &'static str,
+        alternate: Option<&'static str>,
+    },
+    Bind(Arrow),
+    /// One that exists, if there is any, chosen by the number.
+    Unbind(Arrow, Option<usize>),
+    RemoveExchange(&'static str),
+    RemoveQueue(u32),
+    /// Remember the graph as it is, to see later whether it stayed so.
+    Keep,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Arrow {
+    source: &'static str,
+    destination: Destination<u32>,
+    key: String,
+    fields: Vec<Field>,
+}
+
+#[derive(Clone, Debug)]
+struct Message {
+    exchange: &'static str,
+    keys: Vec<String>,
+    headers: Vec<Field>,
+}
+
+#[derive(Clone, Debug)]
+struct Declared {
+    name: &'static str,
+    kind: ExchangeKind,
+    alternate: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Model {
+    exchanges: Vec<Declared>,
+    arrows: Vec<Arrow>,
+}
+
+fn pattern_matches(pattern: &[&str], words: &[&str]) -> bool {
+    match (pattern.split_first(), words.split_first()) {
+        (None, None) => true,
+        (None, Some(_)) => false,
+        (Some((&"#", rest)), None) => pattern_matches(rest, words),
+        (Some((&"#", rest)), Some((_, less))) => {
+            pattern_matches(rest, words) || pattern_matches(pattern, less)
+        }
+        (Some(_), None) => false,
+        (Some((part, rest)), Some((word, less))) => {
+            (*part == "*" || part == word) && pattern_matches(rest, less)
+        }
+    }
+}
+
+fn words(key: &str) -> Vec<&str> {
+    if key.is_empty() {
+        Vec::new()
+    } else {
+        key.split('.').collect()
+    }
+}
+
+fn mode(fields: &[Field]) -> Option<&'static str> {
+    match fields
+        .iter()
+        .find(|(name, _)| *name == "x-match")
+        .map(|(_, value)| *value)
+    {
+        None => Some("all"),
+        Some(HeaderValue::LongString(b"any")) => Some("any"),
+        Some(HeaderValue::LongString(b"any-with-x")) => Some("any-with-x"),
+        Some(HeaderValue::LongString(b"all-with-x")) => Some("all-with-x"),
+        Some(_) => None,
+    }
+}
+
+fn headers_match(fields: &[Field], headers: &[Field]) -> bool {
+    let mode = mode(fields).unwrap_or("all");
+    let mut pairs = fields.iter().filter(|(name, _)| {
+        *name != "x-match" && (mode.ends_with("-with-x") || !name.starts_with("x-"))
+    });
+    let satisfied = |(name, wanted): &Field| {
+        let found = headers.iter().rfind(|(header, _)| header == name);
+        found.is_some_and(|(_, value)| *wanted == HeaderValue::Void || wanted == value)
+    };
+    if mode.starts_with("any") {
+        pairs.any(satisfied)
+    } else {
+        pairs.all(satisfied)
+    }
+}
+
+impl Model {
+    fn kind(&self, name: &str) -> Option<ExchangeKind> {
+        self.exchanges
+            .iter()
+            .find(|known| known.name == name)
+            .map(|known| known.kind)
+    }
+
+    fn unused(&self, name: &str) -> bool {
+        self.kind(name).is_some() && self.arrows.iter().all(|arrow| arrow.source != name)
+    }
+
+    /// Takes out what `gone` says, and returns how many went and which sources that left unused.
+    fn take_out(&mut self, gone: impl Fn(&Arrow) -> bool) -> (usize, BTreeSet<&'static str>) {
+        let (out, kept): (Vec<_>, Vec<_>) = self.arrows.drain(..).partition(gone);
+        self.arrows = kept;
+        let sources = out.iter().map(|arrow| arrow.source);
+        let unused = sources.filter(|source| self.unused(source)).collect();
+        (out.len(), unused)
+    }
+
+    fn route(&self, message: &Message) -> Vec<u32> {
+        let mut queues = BTreeSet::new();
+        let mut seen = vec![message.exchange];
+        let mut next = 0;
+        while let Some(name) = seen.get(next).copied() {
+            next += 1;
+            let Some(exchange) = self.exchanges.iter().find(|known| known.name == name) else {
+                continue;
+            };
+            let matching = |arrow: &&Arrow| {
+                let key = |test: &dyn Fn(&str) -> bool| message.keys.iter().any(|key| test(key));
+                arrow.source == name
+                    && match exchange.kind {
+                        ExchangeKind::Direct => key(&|key| arrow.key == key),
+                        ExchangeKind::Fanout => true,
+                        ExchangeKind::Topic => {
+                            key(&|key| pattern_matches(&words(&arrow.key), &words(key)))
+                        }
+                        ExchangeKind::Headers => headers_match(&arrow.fields, &message.headers),
+                    }
+            };
+            let found: Vec<_> = self.arrows.iter().filter(matching).collect();
+            let mut reached: Vec<String> = Vec::new();
+            if found.is_empty() {
+                reached.extend(exchange.alternate.map(String::from));
+            }
+            for arrow in found {
+                match &arrow.destination {
+                    Destination::Queue(queue) => {
+                        queues.insert(*queue);
+                    }
+                    Destination::Exchange(name) => reached.push(name.to_string()),
+                }
+            }
+            for name in NAMES
+                .into_iter()
+                .filter(|name| reached.iter().any(|other| other == name))
+            {
+                if !seen.contains(&name) {
+                    seen.push(name);
+                }
+            }
+        }
+        queues.into_iter().collect()
+    }
+}
+
+fn raw<'a>(fields: &'a [Field]) -> impl Iterator<Item = (&'a [u8], HeaderValue<'a>)> {
+    fields.iter().map(|(name, value)| (name.as_bytes(), *value))
+}
+
+fn arguments(fields: &[Field]) -> BindingArguments {
+    let encoded = if fields.is_empty() {
+        String::new()
+    } else {
+        format!("{fields:?}")
+    };
+    BindingArguments::new(encoded.as_bytes(), raw(fields))
+}
+
+/// One step on both, with the same answer from both.
+fn apply(op: &Op, graph: &mut Graph<u32>, model: &mut Model) {
+    match op {
+        Op::Declare {
+            name,
+            kind,
+            alternate,
+        } => {
+            let declared = graph.insert(ExchangeSpec {
+                name: Name::from(*name),
+                kind: *kind,
+                durable: false,
+                auto_delete: false,
+                internal: false,
+                arguments: Bytes::new(),
+                alternate: alternate.map(Name::from),
+            });
+            assert_eq!(declared, model.kind(name).is_none());
+            if declared {
+                model.exchanges.push(Declared {
+                    name,
+                    kind: *kind,
+                    alternate: *alternate,
+                });
+            }
+        }
+        Op::Alternate { name, alternate } => {
+            let changed = graph.set_alternate(name.as_bytes(), alternate.map(Name::from));
+            assert_eq!(changed, model.kind(name).is_some());
+            model
+                .exchanges
+                .iter_mut()
+                .filter(|known| known.name == *name)
+                .for_each(|known| known.alternate = *alternate);
+        }
+        Op::Bind(arrow) => bind(arrow, graph, model),
+        Op::Unbind(arrow, choice) => unbind(arrow, *choice, graph, model),
+        Op::RemoveQueue(queue) => {
+            let destination = Destination::Queue(*queue);
+            check_removed(
+                &graph.remove_destination(&destination),
+                model.take_out(|arrow| arrow.destination == destination),
+            );
+        }
+        Op::RemoveExchange(name) => {
+            let removed = graph.remove(name.as_bytes());
+            assert_eq!(removed.is_some(), model.kind(name).is_some());
+            model.exchanges.retain(|known| known.name != *name);
+            let itself = Destination::Exchange(Name::from(*name));
+            let gone = model.take_out(|arrow| arrow.source == *name || arrow.destination == itself);
+            if let Some(removed) = removed {
+                check_removed(&removed.removed, gone);
+            }
+        }
+        Op::Keep => {}
+    }
+}
+
+fn check_removed(removed: &Removed<u32>, (gone, unused): (usize, BTreeSet<&str>)) {
+    assert_eq!(removed.bindings.len(), gone);
+    assert_eq!(removed.unused_sources.len(), unused.len());
+    assert!(
+        removed
+            .unused_sources
+            .iter()
+            .all(|source| unused.contains(source.as_str()))
+    );
+}
+
+fn bind(arrow: &Arrow, graph: &mut Graph<u32>, model: &mut Model) {
+    let bound = graph.bind(
+        arrow.source.as_bytes(),
+        arrow.destination.clone(),
+        arrow.key.as_bytes(),
+        arguments(&arrow.fields),
+    );
+    let destination_exists = match &arrow.destination {
+        Destination::Queue(_) => true,
+        Destination::Exchange(name) => model.kind(name).is_some(),
+    };
+    let expected = match model.kind(arrow.source) {
+        None => Err(BindError::NoSource),
+        Some(_) if !destination_exists => Err(BindError::NoDestination),
+        Some(ExchangeKind::Headers) if mode(&arrow.fields).is_none() => Err(BindError::XMatch(
+            XMatchError::UnknownMode(Bytes::from_static(b"some")),
+        )),
+        Some(_) if model.arrows.contains(arrow) => Ok(Bound::Existed),
+        Some(_) => {
+            model.arrows.push(arrow.clone());
+            Ok(Bound::New)
+        }
+    };
+    assert_eq!(bound, expected);
+}
+
+fn unbind(arrow: &Arrow, choice: Option<usize>, graph: &mut Graph<u32>, model: &mut Model) {
+    let arrow = match choice {
+        Some(choice) if !model.arrows.is_empty() => {
+            model.arrows[choice % model.arrows.len()].clone()
+        }
+        _ => arrow.clone(),
+    };
+    let unbound = graph.unbind(
+        arrow.source.as_bytes(),
+        arrow.destination.clone(),
+        arrow.key.as_bytes(),
+        arguments(&arrow.fields),
+    );
+    let (gone, unused) = model.take_out(|known| *known == arrow);
+    assert_eq!(
+        unbound,
+        Unbound {
+            existed: gone == 1,
+            source_now_unused: !unused.is_empty()
+        }
+    );
+}
+
+fn check(graph: &Graph<u32>, model: &Model, message: &Message, out: &mut Routes<u32>) {
+    assert_eq!(graph.binding_count(), model.arrows.len());
+    assert_eq!(graph.exchange_count(), model.exchanges.len());
+    for name in NAMES {
+        let listed = graph.bindings_of_source(name.as_bytes()).count();
+        assert_eq!(
+            listed,
+            model
+                .arrows
+                .iter()
+                .filter(|arrow| arrow.source == name)
+                .count()
+        );
+    }
+    for queue in 0..QUEUES {
+        let queue = Destination::Queue(queue);
+        let listed = graph.bindings_of_destination(&queue).count();
+        assert_eq!(
+            listed,
+            model
+                .arrows
+                .iter()
+                .filter(|arrow| arrow.destination == queue)
+                .count()
+        );
+    }
+    let Some(exchange) = graph.get(message.exchange.as_bytes()) else {
+        return;
+    };
+    let keys: Vec<_> = message.keys.iter().map(|key| key.as_bytes()).collect();
+    graph.route_keys(exchange, &keys, || raw(&message.headers), out);
+    assert_eq!(out.queues(), model.route(message), "{message:?}");
+    if !out.headers_read() {
+        let without = Message {
+            headers: Vec::new(),
+            ..message.clone()
+        };
+        assert_eq!(
+            out.queues(),
+            model.route(&without),
+            "headers were said not to matter"
+        );
+    }
+}
+
+fn key(parts: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::collection::vec(select(parts), 0..6).prop_map(|words| words.join("."))
+}
+
+fn arrow() -> impl Strategy<Value = Arrow> {
+    let destination = prop_oneof![
+        3 => (0..QUEUES).prop_map(Destination::Queue),
+        1 => select(&NAMES[..]).prop_map(|name| Destination::Exchange(Name::from(name))),
+    ];
+    let fields = prop::collection::vec(select(&FIELDS[..]), 0..4);
+    (
+        select(&NAMES[..]),
+        destination,
+        key(&["a", "b", "", "*", "#", "#"]),
+        fields,
+    )
+        .prop_map(|(source, destination, key, mut fields)| {
+            fields.sort_by_key(|(name, _)| *name);
+            Arrow {
+                source,
+                destination,
+                key,
+                fields,
+            }
+        })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let alternate = || prop::option::of(select(&NAMES[..]));
+    let declare = (
+        select(&NAMES[..]),
+        select(&ExchangeKind::ALL[..]),
+        alternate(),
+    )
+        .prop_map(|(name, kind, alternate)| Op::Declare {
+            name,
+            kind,
+            alternate,
+        });
+    prop_oneof![
+        4 => declare,
+        1 => (select(&NAMES[..]), alternate())
+            .prop_map(|(name, alternate)| Op::Alternate { name, alternate }),
+        14 => arrow().prop_map(Op::Bind),
+        4 => (arrow(), prop::option::weighted(0.9, any::<usize>()))
+            .prop_map(|(arrow, choice)| Op::Unbind(arrow, choice)),
+        1 => select(&NAMES[..]).prop_map(Op::RemoveExchange),
+        1 => (0..QUEUES).prop_map(Op::RemoveQueue),
+        1 => Just(Op::Keep),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let keys = prop::collection::vec(key(&["a", "b", "", "*"]), 1..3);
+    let headers = prop::collection::vec(select(&FIELDS[4..]), 0..4);
+    (select(&NAMES[..]), keys, headers).prop_map(|(exchange, keys, headers)| Message {
+        exchange,
+        keys,
+        headers,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_history_routes_as_the_model(
+        start in prop::collection::vec(select(&ExchangeKind::ALL[..]), NAMES.len()),
+        steps in prop::collection::vec((op(), message(), message()), 1..80),
+    ) {
+        let (mut graph, mut model) = (Graph::new(), Model::default());
+        let mut out = Routes::new();
+        let mut kept = Vec::new();
+        for (name, kind) in NAMES.into_iter().zip(start) {
+            apply(&Op::Declare { name, kind, alternate: None }, &mut graph, &mut model);
+        }
+        for (op, first, second) in &steps {
+            if matches!(op, Op::Keep) {
+                kept.push((graph.clone(), model.clone()));
+            }
+            apply(op, &mut graph, &mut model);
+            check(&graph, &model, first, &mut out);
+            check(&graph, &model, second, &mut out);
+        }
+        for (graph, model) in &kept {
+            for (_, message, _) in &steps {
+                check(graph, model, message, &mut out);
+            }
+        }
+        while let Some(arrow) = model.arrows.first().cloned() {
+            unbind(&arrow, None, &mut graph, &mut model);
+        }
+        prop_assert!(graph.is_bare(), "something was left behind");
+    }
+
+    #[test]
+    fn every_pattern_matches_as_the_naive_one(
+        patterns in prop::collection::vec(key(&["a", "b", "", "*", "#", "#"]), 1..40),
+        keys in prop::collection::vec(
+            prop::collection::vec(select(&["a", "b", "", "c"][..]), 0..9), 1..20),
+    ) {
+        let mut graph = Graph::new();
+        let mut model = Model::default();
+        let topic = Op::Declare { name: "e0", kind: ExchangeKind::Topic, alternate: None };
+        apply(&topic, &mut graph, &mut model);
+        for (queue, pattern) in patterns.iter().enumerate() {
+            let destination = Destination::Queue(queue as u32);
+            graph
+                .bind(b"e0", destination, pattern.as_bytes(), BindingArguments::default())
+                .unwrap();
+        }
+        let mut out = Routes::new();
+        for key in keys.iter().map(|words| words.join(".")) {
+            let exchange = graph.get(b"e0").unwrap();
+            graph.route(exchange, key.as_bytes(), std::iter::empty, &mut out);
+            let found: Vec<_> = (0u32..)
+                .zip(&patterns)
+                .filter(|(_, pattern)| pattern_matches(&words(pattern), &words(&key)))
+                .map(|(queue, _)| queue)
+                .collect();
+            prop_assert_eq!(out.queues(), found);
+        }
+    }
+}

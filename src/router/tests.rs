@@ -1,0 +1,565 @@
+//! What each row of the reference asks of routing, one test a row.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::base::Name;
+
+type Fields<'a> = &'a [(&'a [u8], HeaderValue<'a>)];
+
+fn spec(name: &str, kind: ExchangeKind) -> ExchangeSpec {
+    ExchangeSpec {
+        name: Name::from(name),
+        kind,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: Bytes::new(),
+        alternate: None,
+    }
+}
+
+/// A graph with one exchange of each kind, named after it.
+fn graph() -> Graph<u32> {
+    let mut graph = Graph::new();
+    for kind in ExchangeKind::ALL {
+        assert!(graph.insert(spec(kind.name(), kind)));
+    }
+    graph
+}
+
+/// Arguments whose "encoding" is good enough to tell tables apart.
+fn arguments(fields: Fields<'_>) -> BindingArguments {
+    let encoded = if fields.is_empty() {
+        String::new()
+    } else {
+        format!("{fields:?}")
+    };
+    BindingArguments::new(encoded.as_bytes(), fields.iter().copied())
+}
+
+fn bind(graph: &mut Graph<u32>, source: &str, queue: u32, key: &str) -> Bound {
+    bind_with(graph, source, queue, key, &[]).unwrap()
+}
+
+fn bind_with(
+    graph: &mut Graph<u32>,
+    source: &str,
+    queue: u32,
+    key: &str,
+    fields: Fields<'_>,
+) -> Result<Bound, BindError> {
+    let destination = Destination::Queue(queue);
+    graph.bind(
+        source.as_bytes(),
+        destination,
+        key.as_bytes(),
+        arguments(fields),
+    )
+}
+
+fn bind_exchange(graph: &mut Graph<u32>, source: &str, destination: &str, key: &str) {
+    let destination = Destination::Exchange(Name::from(destination));
+    let none = BindingArguments::default();
+    graph
+        .bind(source.as_bytes(), destination, key.as_bytes(), none)
+        .unwrap();
+}
+
+fn unbind(graph: &mut Graph<u32>, source: &str, queue: u32, key: &str) -> Unbound {
+    let none = BindingArguments::default();
+    graph.unbind(
+        source.as_bytes(),
+        Destination::Queue(queue),
+        key.as_bytes(),
+        none,
+    )
+}
+
+fn routes(graph: &Graph<u32>, exchange: &str, key: &str, headers: Fields<'_>) -> Routes<u32> {
+    let mut out = Routes::new();
+    let exchange = graph.get(exchange.as_bytes()).unwrap();
+    graph.route(
+        exchange,
+        key.as_bytes(),
+        || headers.iter().copied(),
+        &mut out,
+    );
+    out
+}
+
+fn route(graph: &Graph<u32>, exchange: &str, key: &str) -> Vec<u32> {
+    routes(graph, exchange, key, &[]).queues().to_vec()
+}
+
+fn matches(binding: Fields<'_>, headers: Fields<'_>) -> bool {
+    let mut graph = graph();
+    bind_with(&mut graph, "headers", 1, "", binding).unwrap();
+    !routes(&graph, "headers", "", headers).queues().is_empty()
+}
+
+fn topic_matches(pattern: &str, key: &str) -> bool {
+    let mut graph = graph();
+    bind(&mut graph, "topic", 1, pattern);
+    !route(&graph, "topic", key).is_empty()
+}
+
+const ALL: (&[u8], HeaderValue<'_>) = (b"x-match", HeaderValue::LongString(b"all"));
+const ANY: (&[u8], HeaderValue<'_>) = (b"x-match", HeaderValue::LongString(b"any"));
+const ALL_X: (&[u8], HeaderValue<'_>) = (b"x-match", HeaderValue::LongString(b"all-with-x"));
+const ANY_X: (&[u8], HeaderValue<'_>) = (b"x-match", HeaderValue::LongString(b"any-with-x"));
+
+#[test]
+fn a3_2_direct_takes_equal_keys_and_no_queue_twice() {
+    let mut graph = graph();
+    bind(&mut graph, "direct", 2, "k");
+    bind(&mut graph, "direct", 1, "k");
+    bind(&mut graph, "direct", 3, "other");
+    bind_with(&mut graph, "direct", 1, "k", &[(b"a", HeaderValue::Int(1))]).unwrap();
+    assert_eq!(route(&graph, "direct", "k"), [1, 2]);
+    assert_eq!(route(&graph, "direct", ""), []);
+    assert!(!routes(&graph, "direct", "k", &[]).headers_read());
+}
+
+#[test]
+fn a3_3_fanout_ignores_the_key() {
+    let mut graph = graph();
+    bind(&mut graph, "fanout", 2, "a");
+    bind(&mut graph, "fanout", 2, "b");
+    bind(&mut graph, "fanout", 1, "");
+    assert_eq!(route(&graph, "fanout", "whatever"), [1, 2]);
+}
+
+#[test]
+fn a3_4_wildcards_stand_for_whole_words() {
+    for (pattern, key, expected) in [
+        ("a.b", "a.b", true),
+        ("a.b", "a.b.c", false),
+        ("a.*", "a.b", true),
+        ("a.*", "a", false),
+        ("a.*", "a.b.c", false),
+        ("a.*", "a.", true),
+        ("*", "a", true),
+        ("a.#", "a", true),
+        ("a.#", "a.b.c", true),
+        ("a.#", "ab", false),
+        ("#.b", "b", true),
+        ("#.b", "a.a.b", true),
+        ("#.b", "b.a", false),
+        ("#.a.#", "b.a.b", true),
+        ("#.*", "a", true),
+        ("*.#", "a.b", true),
+        ("a*", "ab", false),
+        ("a*", "a*", true),
+        ("a.##", "a.b", false),
+        ("a.b", "*.b", false),
+        ("*.b", "*.b", true),
+        ("a..b", "a..b", true),
+        ("a.*.b", "a..b", true),
+        (".", ".", true),
+        ("*.*", ".", true),
+    ] {
+        assert_eq!(
+            topic_matches(pattern, key),
+            expected,
+            "{pattern} against {key}"
+        );
+    }
+}
+
+#[test]
+fn a3_4_empty_key_matches_only_hash() {
+    assert!(topic_matches("#", ""));
+    assert!(topic_matches("#.#", ""));
+    assert!(topic_matches("", ""));
+    assert!(!topic_matches("*", ""));
+    assert!(!topic_matches("#.*", ""));
+    assert!(!topic_matches("", "a"));
+    assert!(!topic_matches("", "."));
+}
+
+#[test]
+fn a3_4_a_queue_of_several_patterns_is_listed_once() {
+    let mut graph = graph();
+    for pattern in ["a.b", "a.*", "#", "a.#", "#.b", "*.b"] {
+        bind(&mut graph, "topic", 7, pattern);
+        bind(&mut graph, "topic", 3, pattern);
+    }
+    assert_eq!(route(&graph, "topic", "a.b"), [3, 7]);
+}
+
+#[test]
+fn a3_4_many_hashes_cost_no_more_than_nodes_times_words() {
+    let mut graph = graph();
+    // Naively each `#` multiplies the work by the number of words: 126 of them over 126 words would not end.
+    let hashes = ["#"; 126].join(".");
+    bind(&mut graph, "topic", 1, &format!("{hashes}.x"));
+    let alternating = ["#.a"; 63].join(".");
+    bind(&mut graph, "topic", 2, &format!("{alternating}.x"));
+    bind(&mut graph, "topic", 3, &["#.*"; 63].join("."));
+    let key = ["a"; 126].join(".");
+    assert_eq!(route(&graph, "topic", &key), [3]);
+    assert_eq!(route(&graph, "topic", &format!("{key}.x")), [1, 2, 3]);
+}
+
+#[test]
+fn a3_4_a_node_of_many_words_finds_and_loses_each() {
+    let mut graph = graph();
+    for queue in 0..100 {
+        bind(&mut graph, "topic", queue, &format!("a.w{queue}.z"));
+    }
+    for queue in 0..100 {
+        assert_eq!(route(&graph, "topic", &format!("a.w{queue}.z")), [queue]);
+    }
+    for queue in 0..100 {
+        assert!(unbind(&mut graph, "topic", queue, &format!("a.w{queue}.z")).existed);
+        assert_eq!(route(&graph, "topic", &format!("a.w{queue}.z")), []);
+    }
+    assert!(graph.is_bare());
+}
+
+#[test]
+fn a3_5_modes_and_empty_matchers() {
+    use HeaderValue::{Int, LongString};
+    let (one, two): (Fields<'_>, Fields<'_>) = (
+        &[(b"a", Int(1))],
+        &[(b"a", Int(1)), (b"b", LongString(b"x"))],
+    );
+    assert!(matches(&[], &[]));
+    assert!(matches(&[ALL], one));
+    assert!(!matches(&[ANY], one));
+    assert!(!matches(&[ANY_X], one));
+    assert!(matches(
+        &[ALL, (b"a", Int(1)), (b"b", LongString(b"x"))],
+        two
+    ));
+    assert!(!matches(
+        &[ALL, (b"a", Int(1)), (b"b", LongString(b"x"))],
+        one
+    ));
+    assert!(matches(&[(b"a", Int(1))], two), "all is the default");
+    assert!(matches(
+        &[ANY, (b"a", Int(2)), (b"b", LongString(b"x"))],
+        two
+    ));
+    assert!(!matches(
+        &[ANY, (b"a", Int(2)), (b"c", LongString(b"x"))],
+        two
+    ));
+}
+
+#[test]
+fn a3_5_names_with_x_count_only_when_asked() {
+    use HeaderValue::Int;
+    let headers: Fields<'_> = &[(b"a", Int(1)), (b"x-b", Int(1))];
+    assert!(matches(&[ALL, (b"a", Int(1)), (b"x-b", Int(2))], headers));
+    assert!(!matches(
+        &[ALL_X, (b"a", Int(1)), (b"x-b", Int(2))],
+        headers
+    ));
+    assert!(matches(&[ALL_X, (b"a", Int(1)), (b"x-b", Int(1))], headers));
+    assert!(!matches(&[ANY, (b"x-b", Int(1))], headers));
+    assert!(matches(&[ANY_X, (b"a", Int(2)), (b"x-b", Int(1))], headers));
+}
+
+#[test]
+fn a3_5_values_compare_by_what_they_are_not_by_their_width() {
+    use HeaderValue::*;
+    let equal = |binding, message| matches(&[(b"a", binding)], &[(b"a", message)]);
+    assert!(equal(LongString(b"v"), ByteArray(b"v")));
+    assert!(!equal(LongString(b"1"), Int(1)));
+    assert!(!equal(Int(1), Float(1.0)));
+    assert!(!equal(Int(1), Bool(true)));
+    assert!(equal(Float(0.5), Float(0.5)));
+    assert!(equal(
+        Decimal { scale: 2, value: 5 },
+        Decimal { scale: 2, value: 5 }
+    ));
+    assert!(!equal(
+        Decimal { scale: 1, value: 5 },
+        Decimal {
+            scale: 2,
+            value: 50
+        }
+    ));
+    assert!(equal(Table(b"t"), Table(b"t")));
+    assert!(!equal(Table(b"t"), Array(b"t")));
+    assert!(
+        equal(Void, Array(b"t")) && equal(Void, Void),
+        "void asks for presence only"
+    );
+    assert!(!equal(Int(0), Void));
+    assert!(!matches(&[(b"a", Void)], &[(b"b", Void)]));
+    // A message's timestamp counts as milliseconds, a binding's as seconds.
+    assert!(!equal(Timestamp(5), Timestamp(5)));
+    assert!(equal(Timestamp(5000), Timestamp(5)) && equal(Int(5000), Timestamp(5)));
+}
+
+#[test]
+fn a3_5_the_last_of_equal_headers_counts() {
+    use HeaderValue::Int;
+    assert!(matches(
+        &[(b"a", Int(2))],
+        &[(b"a", Int(1)), (b"a", Int(2))]
+    ));
+    assert!(!matches(
+        &[(b"a", Int(1))],
+        &[(b"a", Int(1)), (b"a", Int(2))]
+    ));
+    assert!(!matches(
+        &[(b"a", Int(1)), (b"a", Int(2))],
+        &[(b"a", Int(1)), (b"a", Int(2))]
+    ));
+}
+
+#[test]
+fn a3_5_a_bad_x_match_is_refused_by_headers_exchanges_only() {
+    let mut graph = graph();
+    let bogus: Fields<'_> = &[(b"x-match", HeaderValue::LongString(b"bogus"))];
+    let bytes: Fields<'_> = &[(b"x-match", HeaderValue::ByteArray(b"all"))];
+    let unknown = XMatchError::UnknownMode(Bytes::from_static(b"bogus"));
+    assert_eq!(
+        bind_with(&mut graph, "headers", 1, "", bogus),
+        Err(BindError::XMatch(unknown))
+    );
+    let not_string = Err(BindError::XMatch(XMatchError::NotLongString));
+    assert_eq!(bind_with(&mut graph, "headers", 1, "", bytes), not_string);
+    assert!(graph.is_bare());
+    assert_eq!(
+        bind_with(&mut graph, "topic", 1, "#", bogus),
+        Ok(Bound::New)
+    );
+}
+
+#[test]
+fn a3_5_headers_are_read_once_and_only_when_needed() {
+    let mut graph = graph();
+    graph.insert(spec("more", ExchangeKind::Headers));
+    bind_exchange(&mut graph, "fanout", "headers", "");
+    bind_exchange(&mut graph, "fanout", "more", "");
+    bind(&mut graph, "headers", 1, "");
+    assert!(
+        !routes(&graph, "fanout", "", &[]).headers_read(),
+        "an empty matcher asks nothing"
+    );
+    bind_with(&mut graph, "headers", 2, "", &[(b"a", HeaderValue::Int(1))]).unwrap();
+    bind_with(
+        &mut graph,
+        "more",
+        3,
+        "",
+        &[ANY, (b"a", HeaderValue::Int(1))],
+    )
+    .unwrap();
+    let (mut out, mut calls) = (Routes::new(), 0);
+    let headers = || {
+        calls += 1;
+        [(&b"a"[..], HeaderValue::Int(1))]
+    };
+    graph.route(graph.get(b"fanout").unwrap(), b"", headers, &mut out);
+    assert_eq!(
+        (out.queues(), out.headers_read(), calls),
+        (&[1, 2, 3][..], true, 1)
+    );
+    graph.route(
+        graph.get(b"direct").unwrap(),
+        b"",
+        || -> [_; 0] { unreachable!() },
+        &mut out,
+    );
+    assert_eq!((out.queues(), out.headers_read()), (&[][..], false));
+}
+
+#[test]
+fn a3_12_alternate_exchange_takes_what_matched_nothing() {
+    let mut graph = graph();
+    assert!(graph.set_alternate(b"direct", Some(Name::from("topic"))));
+    assert!(graph.set_alternate(b"topic", Some(Name::from("fanout"))));
+    assert!(
+        graph.set_alternate(b"fanout", Some(Name::from("direct"))),
+        "cycles are cut"
+    );
+    assert!(!graph.set_alternate(b"none", None));
+    assert_eq!(route(&graph, "direct", "k"), []);
+    bind(&mut graph, "direct", 1, "k");
+    bind(&mut graph, "topic", 2, "#.other");
+    bind(&mut graph, "fanout", 3, "");
+    assert_eq!(route(&graph, "direct", "k"), [1]);
+    assert_eq!(route(&graph, "direct", "an.other"), [2]);
+    assert_eq!(route(&graph, "direct", "none"), [3]);
+    assert!(routes(&graph, "direct", "none", &[]).alternate_used());
+    assert!(!routes(&graph, "direct", "k", &[]).alternate_used());
+}
+
+#[test]
+fn a3_12_a_missing_or_default_alternate_drops() {
+    let mut graph = graph();
+    for alternate in ["", "gone"] {
+        graph.set_alternate(b"direct", Some(Name::from(alternate)));
+        let out = routes(&graph, "direct", "k", &[]);
+        assert!(out.queues().is_empty() && !out.alternate_used());
+    }
+}
+
+#[test]
+fn a3_12_a_match_that_leads_nowhere_is_still_a_match() {
+    let mut graph = graph();
+    graph.set_alternate(b"fanout", Some(Name::from("topic")));
+    bind(&mut graph, "topic", 1, "#");
+    bind_exchange(&mut graph, "fanout", "direct", "");
+    assert_eq!(route(&graph, "fanout", "k"), []);
+    bind_exchange(&mut graph, "direct", "fanout", "back");
+    assert_eq!(
+        route(&graph, "direct", "back"),
+        [],
+        "the way back is a match too"
+    );
+}
+
+#[test]
+fn a3_12_with_several_keys_one_match_is_enough() {
+    let mut graph = graph();
+    graph.set_alternate(b"direct", Some(Name::from("fanout")));
+    bind(&mut graph, "direct", 1, "k");
+    bind(&mut graph, "direct", 1, "l");
+    bind(&mut graph, "fanout", 2, "");
+    let mut out = Routes::new();
+    let none = || std::iter::empty();
+    let direct = graph.get(b"direct").unwrap();
+    graph.route_keys(direct, &[b"none", b"l", b"k"], none, &mut out);
+    assert_eq!(out.queues(), [1]);
+    graph.route_keys(direct, &[b"none", b"nor this"], none, &mut out);
+    assert_eq!(out.queues(), [2]);
+}
+
+#[test]
+fn a3_13_walks_each_exchange_once_and_lists_each_queue_once() {
+    let mut graph = graph();
+    bind_exchange(&mut graph, "fanout", "direct", "");
+    bind_exchange(&mut graph, "fanout", "topic", "");
+    bind_exchange(&mut graph, "direct", "topic", "k");
+    bind_exchange(&mut graph, "topic", "fanout", "#");
+    bind_exchange(&mut graph, "topic", "topic", "#");
+    for exchange in ["fanout", "direct", "topic"] {
+        bind(&mut graph, exchange, 1, "k");
+    }
+    bind(&mut graph, "topic", 2, "*");
+    for exchange in ["fanout", "direct", "topic"] {
+        assert_eq!(route(&graph, exchange, "k"), [1, 2]);
+    }
+}
+
+#[test]
+fn a3_13_both_ends_must_exist() {
+    let mut graph = graph();
+    let none = BindingArguments::default;
+    let missing = || Destination::Exchange(Name::from("gone"));
+    assert_eq!(
+        graph.bind(b"gone", missing(), b"", none()),
+        Err(BindError::NoSource)
+    );
+    assert_eq!(
+        graph.bind(b"direct", missing(), b"", none()),
+        Err(BindError::NoDestination)
+    );
+    let long = [b'a'; 256];
+    let bound = graph.bind(b"direct", Destination::Queue(1), &long, none());
+    assert_eq!(bound, Err(BindError::KeyTooLong(256)));
+    assert_eq!(
+        graph.unbind(b"gone", missing(), b"", none()),
+        Unbound::default()
+    );
+    assert_eq!(
+        graph.unbind(b"direct", missing(), b"", none()),
+        Unbound::default()
+    );
+}
+
+#[test]
+fn a3_14_the_last_binding_as_source_is_told() {
+    let mut graph = graph();
+    bind(&mut graph, "direct", 1, "a");
+    bind(&mut graph, "direct", 2, "b");
+    bind_exchange(&mut graph, "fanout", "direct", "");
+    assert_eq!(unbind(&mut graph, "direct", 1, "b"), Unbound::default());
+    let unbound = unbind(&mut graph, "direct", 1, "a");
+    assert_eq!(
+        unbound,
+        Unbound {
+            existed: true,
+            source_now_unused: false
+        }
+    );
+    let removed = graph.remove_destination(&Destination::Queue(2));
+    assert_eq!(removed.unused_sources, [Name::from("direct")]);
+    assert_eq!(removed.bindings.len(), 1);
+    let removed = graph.remove(b"direct").unwrap();
+    assert_eq!(removed.exchange.spec().kind, ExchangeKind::Direct);
+    assert_eq!(removed.removed.unused_sources, [Name::from("fanout")]);
+    assert!(graph.is_bare() && graph.remove(b"direct").is_none());
+    assert!(
+        graph
+            .remove_destination(&Destination::Queue(2))
+            .unused_sources
+            .is_empty()
+    );
+}
+
+#[test]
+fn a3_14_removal_reports_each_binding_once() {
+    let mut graph = graph();
+    bind_exchange(&mut graph, "topic", "topic", "#");
+    bind_exchange(&mut graph, "topic", "fanout", "#");
+    bind_exchange(&mut graph, "fanout", "topic", "");
+    bind(&mut graph, "topic", 1, "a");
+    let removed = graph.remove(b"topic").unwrap().removed;
+    assert_eq!(removed.bindings.len(), 4);
+    assert_eq!(removed.unused_sources, [Name::from("fanout")]);
+    assert!(graph.is_bare());
+}
+
+#[test]
+fn a3_15_a_binding_is_its_source_destination_key_and_arguments() {
+    let mut graph = graph();
+    let fields: Fields<'_> = &[(b"a", HeaderValue::Int(1))];
+    for source in ["direct", "fanout", "topic", "headers"] {
+        assert_eq!(bind(&mut graph, source, 1, "k"), Bound::New);
+        assert_eq!(bind(&mut graph, source, 1, "k"), Bound::Existed);
+        assert_eq!(bind(&mut graph, source, 1, "l"), Bound::New);
+        assert_eq!(
+            bind_with(&mut graph, source, 1, "k", fields),
+            Ok(Bound::New)
+        );
+        assert_eq!(
+            bind_with(&mut graph, source, 1, "k", fields),
+            Ok(Bound::Existed)
+        );
+        assert_eq!(graph.bindings_of_source(source.as_bytes()).count(), 3);
+    }
+    assert_eq!(
+        graph
+            .bindings_of_destination(&Destination::Queue(1))
+            .count(),
+        12
+    );
+    assert_eq!(graph.binding_count(), 12);
+    assert!(unbind(&mut graph, "direct", 1, "k").existed);
+    assert_eq!(
+        route(&graph, "direct", "k"),
+        [1],
+        "the one with arguments is left"
+    );
+}
+
+#[test]
+fn a_snapshot_stays_as_it_was() {
+    let mut graph = graph();
+    bind(&mut graph, "topic", 1, "a.#");
+    let before = graph.clone();
+    bind(&mut graph, "topic", 2, "a.b");
+    graph.remove_destination(&Destination::Queue(1));
+    assert_eq!(route(&before, "topic", "a.b"), [1]);
+    assert_eq!(route(&graph, "topic", "a.b"), [2]);
+    graph.remove(b"topic");
+    assert!(before.get(b"topic").is_some() && graph.get(b"topic").is_none());
+}
