@@ -2,6 +2,7 @@
 //!
 //! Owns no state and does no I/O.
 
+pub mod clock;
 pub mod ids;
 pub mod limits;
 pub mod name;
@@ -9,4 +10,4 @@ pub mod reply;
 
 pub use ids::{ChannelId, ConnectionId, DeliveryTag, LogPos, QueueId};
 pub use name::Name;
-pub use reply::{Access, AmqpError, ReplyCode, Resource};
+pub use reply::{Access, AmqpError, ArgFault, ArgValue, ReplyCode, Resource};

@@ -122,10 +122,8 @@ impl Vhost {
         Ok(Durably { value, end })
     }
 
-    /// Changes the topology at start, from what is in the catalogue already.
-    pub(super) fn restore(&self, change: impl FnOnce(&mut Topology)) {
-        let mut topology = Topology::clone(&self.topology.load());
-        change(&mut topology);
+    /// Sets the topology at start, from what is in the catalogue already.
+    pub(super) fn restore(&self, topology: Topology) {
         self.topology.store(Arc::new(topology));
     }
 

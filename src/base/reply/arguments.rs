@@ -135,6 +135,14 @@ impl AmqpError {
         )
     }
 
+    /// 406: an argument that Warren does not honour, and will not take and ignore.
+    pub fn unsupported_arg(name: &str, at: Resource<'_>) -> Self {
+        AmqpError::new(
+            ReplyCode::PreconditionFailed,
+            format_args!("invalid arg '{name}' for {at}: not supported by this version of Warren"),
+        )
+    }
+
     /// 406: an argument that only other queue types know. `queue_type` is RabbitMQ's module name,
     /// `rabbit_classic_queue`.
     pub fn invalid_arg_of_type(name: &str, at: Resource<'_>, queue_type: &str) -> Self {

@@ -1,0 +1,313 @@
+//! One channel: publishing, acking, and what it holds.
+//!
+//! Owns the content in the making, the ledger of unacked deliveries, the consumers, confirms, and
+//! the batch of publishes and acks that the current read brought. The seldom methods are in
+//! `commands`, deliveries in `delivery`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::assembly::{self, Assembled, Assembly};
+use super::confirms::Confirms;
+use super::ledger::{Ledger, Outstanding};
+use super::link::Link;
+use super::outbox::ChannelCredit;
+use super::replies;
+use crate::base::{AmqpError, LogPos, Name};
+use crate::broker::{Publisher, Routed, Settle};
+use crate::codec::encode::{self, ReturnHead};
+use crate::codec::{Frame, FrameCursor, FrameKind, Method, Publish, parse_method};
+use crate::message::Message;
+use crate::queue::{ConsumerKey, Effects, QueueRef, Slot};
+
+/// A consumer of this channel.
+pub(super) struct Consumer {
+    pub(super) tag: Name,
+    pub(super) queue: QueueRef,
+    pub(super) key: ConsumerKey,
+}
+
+/// What a channel error leaves behind until the client has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// channel.close was sent: everything but the answer is ignored (A2).
+    Closing,
+}
+
+/// See the module.
+pub(super) struct Channel {
+    pub(super) number: u16,
+    pub(super) state: State,
+    assembly: Option<Box<Assembly>>,
+    publisher: Publisher,
+    pub(super) confirms: Option<Confirms>,
+    pub(super) ledger: Ledger,
+    pub(super) consumers: HashMap<u32, Consumer>,
+    pub(super) next_consumer: u32,
+    /// For consumers that come (A6.1).
+    pub(super) prefetch: u32,
+    pub(super) credit: Arc<ChannelCredit>,
+    /// Stands for an empty queue name.
+    pub(super) last_queue: Option<Name>,
+    /// Acked in this batch.
+    acked: Vec<Outstanding>,
+    effects: Effects,
+    /// Has something for [`Self::flush`].
+    dirty: bool,
+}
+
+impl Channel {
+    pub(super) fn new(number: u16, link: &Link) -> Self {
+        Channel {
+            number,
+            state: State::Open,
+            assembly: None,
+            publisher: Publisher::new(Arc::clone(&link.vhost)),
+            confirms: None,
+            ledger: Ledger::default(),
+            consumers: HashMap::new(),
+            next_consumer: 0,
+            prefetch: 0,
+            credit: Arc::new(ChannelCredit::default()),
+            last_queue: None,
+            acked: Vec::new(),
+            effects: Effects::default(),
+            dirty: false,
+        }
+    }
+
+    /// Whether [`Self::flush`] has something to do.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Takes a frame, and those after it that complete its message.
+    pub(super) fn frame<'b>(
+        &mut self,
+        frame: &Frame<'b>,
+        frames: &Bytes,
+        cursor: &mut FrameCursor<'b>,
+        link: &mut Link,
+    ) -> Result<(), AmqpError> {
+        if let Some(assembly) = &mut self.assembly {
+            let complete = assembly
+                .take(frame, link.settings.max_message_bytes)
+                .map_err(|fault| fault.at(60, 40))?;
+            if complete && let Some(assembly) = self.assembly.take() {
+                return self.publish(assembly.finish(), link);
+            }
+            return Ok(());
+        }
+        if frame.kind != FrameKind::Method {
+            return Err(AmqpError::expected_method_frame());
+        }
+        let method = parse_method(frame.payload)?;
+        match method {
+            Method::Publish(publish) => self.begin_publish(&publish, frames, cursor, link),
+            Method::Ack { tag, multiple } => {
+                self.ack(tag, multiple).map_err(|fault| fault.at(60, 80))
+            }
+            Method::Nack { tag, multiple, requeue } => {
+                self.reject(tag, multiple, requeue, link).map_err(|fault| fault.at(60, 120))
+            }
+            Method::Reject { tag, requeue } => {
+                self.reject(tag, false, requeue, link).map_err(|fault| fault.at(60, 90))
+            }
+            Method::Other(ref command) => {
+                let (class_id, method_id) = method.id();
+                self.flush(link)?;
+                let done = self.command(command, frame.payload, link);
+                done.map_err(|fault| fault.at(class_id, method_id))
+            }
+        }
+    }
+
+    fn begin_publish<'b>(
+        &mut self,
+        publish: &Publish<'b>,
+        frames: &Bytes,
+        cursor: &mut FrameCursor<'b>,
+        link: &mut Link,
+    ) -> Result<(), AmqpError> {
+        if publish.immediate {
+            return Err(AmqpError::immediate_unsupported().at(60, 40));
+        }
+        let max = link.settings.max_message_bytes;
+        match assembly::whole(frames, publish, self.number, max, cursor) {
+            Some(assembled) => self.publish(assembled, link),
+            None => {
+                self.assembly = Some(Box::new(Assembly::new(publish)));
+                Ok(())
+            }
+        }
+    }
+
+    fn publish(&mut self, assembled: Assembled, link: &mut Link) -> Result<(), AmqpError> {
+        let Assembled { message, mandatory } = assembled;
+        self.publisher.check_exchange(message.exchange()).map_err(|fault| fault.at(60, 40))?;
+        self.dirty = true;
+        if let Some(confirms) = &mut self.confirms {
+            confirms.count();
+        }
+        if !mandatory {
+            self.publisher.publish(message);
+        } else if self.publisher.publish(message.clone()) == Routed::Nowhere {
+            self.send_back(&message, link);
+        }
+        Ok(())
+    }
+
+    /// basic.return of a mandatory message that reached no queue. Its ack comes with the batch's,
+    /// and so behind it (A5.2).
+    fn send_back(&mut self, message: &Message, link: &mut Link) {
+        let head = ReturnHead {
+            reply_code: 312,
+            reply_text: b"NO_ROUTE",
+            exchange: message.exchange(),
+            routing_key: message.routing_key(),
+        };
+        encode::basic_return(link.tail(), self.number, &head);
+        self.content(message, link);
+    }
+
+    fn ack(&mut self, tag: u64, multiple: bool) -> Result<(), AmqpError> {
+        self.dirty = true;
+        match self.ledger.take(tag, multiple, &mut self.acked) {
+            true => Ok(()),
+            false => Err(AmqpError::unknown_delivery_tag(tag)),
+        }
+    }
+
+    fn reject(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        requeue: bool,
+        link: &mut Link,
+    ) -> Result<(), AmqpError> {
+        if !requeue {
+            return self.ack(tag, multiple);
+        }
+        self.flush(link)?;
+        let mut back = Vec::new();
+        if !self.ledger.take(tag, multiple, &mut back) {
+            return Err(AmqpError::unknown_delivery_tag(tag));
+        }
+        self.requeue(back, link)
+    }
+
+    /// Puts unacked messages back and delivers what that makes possible.
+    pub(super) fn requeue(
+        &mut self,
+        mut back: Vec<Outstanding>,
+        link: &mut Link,
+    ) -> Result<(), AmqpError> {
+        self.settle(&mut back, Settle::Requeue, link)
+    }
+
+    /// Gives the batch's publishes and acks to the broker, and sends the confirms that are due.
+    pub(super) fn flush(&mut self, link: &mut Link) -> Result<(), AmqpError> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.dirty = false;
+        let published = self.publisher.flush();
+        if let Some(confirms) = &mut self.confirms
+            && let Ok(end) = published
+        {
+            confirms.batch(end);
+        }
+        self.send_confirms(link);
+        let mut acked = std::mem::take(&mut self.acked);
+        let settled = self.settle(&mut acked, Settle::Done, link);
+        self.acked = acked;
+        published.and(settled)
+    }
+
+    /// Sends the confirms that are due.
+    pub(super) fn send_confirms(&mut self, link: &mut Link) {
+        let Some(confirms) = &mut self.confirms else { return };
+        if let Some(ack) = confirms.take(link.broker.log().durable()) {
+            encode::ack(link.tail(), self.number, ack.tag, ack.multiple);
+        }
+    }
+
+    /// The log position that a confirm waits for.
+    pub(super) fn waits_for(&self) -> Option<LogPos> {
+        self.confirms.as_ref().and_then(Confirms::waits_for)
+    }
+
+    fn settle(
+        &mut self,
+        settled: &mut Vec<Outstanding>,
+        how: Settle,
+        link: &Link,
+    ) -> Result<(), AmqpError> {
+        if settled.is_empty() {
+            return Ok(());
+        }
+        let credited = settled.iter().filter(|o| o.credited).count() as u32;
+        let others_wait = self.credit.give_back(credited);
+        // Stable: within a queue the order of delivery stays.
+        settled.sort_by_key(|o| o.source);
+        let mut result = Ok(());
+        for of_one in settled.chunk_by(|a, b| a.source == b.source) {
+            let Some(queue) = of_one.first().and_then(|o| self.ledger.queue(o.source)) else {
+                continue;
+            };
+            let slots = of_one.iter().map(|o| o.slot);
+            let done = link.vhost.settle(queue, slots, how, &mut self.effects);
+            result = result.and(done.map(drop));
+        }
+        settled.clear();
+        if self.consumers.is_empty() {
+            self.ledger.forget_sources();
+        }
+        if others_wait {
+            result = result.and(self.resume_all(link));
+        }
+        result
+    }
+
+    /// Has all consumers' queues look again: there is room, or credit.
+    pub(super) fn resume_all(&self, link: &Link) -> Result<(), AmqpError> {
+        self.consumers.values().try_for_each(|c| link.vhost.resume(&c.queue, c.key))
+    }
+
+    /// The channel ends, by whatever cause: its consumers go, and its unacked messages go back to
+    /// where they were (A6.8, A4.12). The caller has flushed it.
+    pub(super) fn release(&mut self, link: &mut Link) {
+        self.assembly = None;
+        for consumer in std::mem::take(&mut self.consumers).into_values() {
+            // A failed log ends the whole broker; there is nobody else to tell here.
+            let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);
+            let _ = gone.map(|done| done.value);
+        }
+    }
+
+    /// The last step of [`Self::release`], after deliveries on their way have been entered.
+    pub(super) fn requeue_all(&mut self, link: &mut Link) {
+        let mut back = Vec::new();
+        self.ledger.take(0, true, &mut back);
+        let _ = self.requeue(back, link);
+    }
+
+    /// channel.close for a fault of the client's.
+    pub(super) fn fail(&mut self, fault: &AmqpError, link: &mut Link) {
+        self.state = State::Closing;
+        self.confirms = None;
+        link.send(self.number, &replies::channel_close(fault));
+    }
+
+    /// Slot and queue of a delivery in the ledger's terms.
+    pub(super) fn enter(&mut self, queue: &QueueRef, slot: Slot, credited: bool) -> u64 {
+        if slot == Slot::NONE {
+            return self.ledger.skip();
+        }
+        let source = self.ledger.source(queue);
+        self.ledger.push(source, slot, credited)
+    }
+}

@@ -1,0 +1,110 @@
+//! Publisher confirms of one channel (A5.2, A5.3).
+//!
+//! Owns the way from log positions to acks. What a batch published is one entry, whatever its
+//! number of messages, and one `basic.ack` with `multiple` answers it.
+
+use std::collections::VecDeque;
+
+use crate::base::LogPos;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Confirms {
+    /// Number of the last message published since confirm.select.
+    published: u64,
+    /// Number of the last message confirmed.
+    confirmed: u64,
+    /// Batches not yet confirmed: number of the last message, and what must be durable. Both grow.
+    pending: VecDeque<(u64, LogPos)>,
+}
+
+/// An ack to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ack {
+    pub(super) tag: u64,
+    pub(super) multiple: bool,
+}
+
+impl Confirms {
+    /// A message was published.
+    pub(super) fn count(&mut self) {
+        self.published += 1;
+    }
+
+    /// All that was published is safe once `end` is durable.
+    pub(super) fn batch(&mut self, end: LogPos) {
+        match self.pending.back_mut() {
+            Some(last) if last.0 == self.published => last.1 = last.1.max(end),
+            // An unsafe batch before it makes this one wait too: acks keep the order of publishing.
+            Some(last) => {
+                let end = last.1.max(end);
+                self.pending.push_back((self.published, end));
+            }
+            None if self.published > self.confirmed => self.pending.push_back((self.published, end)),
+            None => {}
+        }
+    }
+
+    /// The position that the next ack waits for.
+    pub(super) fn waits_for(&self) -> Option<LogPos> {
+        self.pending.front().map(|&(_, end)| end)
+    }
+
+    /// The ack for all that `durable` makes safe.
+    pub(super) fn take(&mut self, durable: LogPos) -> Option<Ack> {
+        let mut tag = None;
+        while let Some(&(last, end)) = self.pending.front()
+            && end <= durable
+        {
+            tag = Some(last);
+            self.pending.pop_front();
+        }
+        let tag = tag?;
+        let multiple = tag > self.confirmed + 1;
+        self.confirmed = tag;
+        Some(Ack { tag, multiple })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const END: [LogPos; 3] = [LogPos::new(1, 10), LogPos::new(1, 20), LogPos::new(1, 30)];
+
+    fn publish(confirms: &mut Confirms, count: usize, end: LogPos) {
+        (0..count).for_each(|_| confirms.count());
+        confirms.batch(end);
+    }
+
+    #[test]
+    fn a5_2_one_ack_covers_a_batch() {
+        let mut confirms = Confirms::default();
+        publish(&mut confirms, 1, LogPos::NONE);
+        assert_eq!(confirms.take(LogPos::NONE), Some(Ack { tag: 1, multiple: false }));
+        publish(&mut confirms, 3, LogPos::NONE);
+        assert_eq!(confirms.take(LogPos::NONE), Some(Ack { tag: 4, multiple: true }));
+        assert_eq!(confirms.take(LogPos::NONE), None);
+    }
+
+    #[test]
+    fn a5_3_nothing_is_acked_before_it_is_durable() {
+        let mut confirms = Confirms::default();
+        publish(&mut confirms, 2, END[1]);
+        publish(&mut confirms, 1, LogPos::NONE);
+        publish(&mut confirms, 1, END[2]);
+        assert_eq!(confirms.waits_for(), Some(END[1]));
+        assert_eq!(confirms.take(END[0]), None);
+        assert_eq!(confirms.take(END[1]), Some(Ack { tag: 3, multiple: true }));
+        assert_eq!(confirms.take(END[1]), None);
+        assert_eq!(confirms.take(END[2]), Some(Ack { tag: 4, multiple: false }));
+        assert_eq!(confirms.waits_for(), None);
+    }
+
+    #[test]
+    fn an_empty_batch_confirms_nothing() {
+        let mut confirms = Confirms::default();
+        confirms.batch(END[0]);
+        assert_eq!(confirms.take(END[2]), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! What the channels of a connection share: its output, its vhost and what was negotiated.
+//!
+//! Owns how a reply is written and when it must wait for the disk.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::AMQPClass;
+use bytes::BytesMut;
+
+use super::outbox::Outbox;
+use super::{OutBuffer, Settings};
+use crate::base::{AmqpError, ConnectionId, Name};
+use crate::broker::{Broker, Durably, Vhost};
+use crate::codec::encode;
+use crate::queue::QueueRef;
+
+/// What a client says it can do (A1.4).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Capabilities {
+    /// It wants basic.cancel when its queue goes (A6.7).
+    pub(super) consumer_cancel_notify: bool,
+    /// It wants connection.close when its login is refused (A1.14).
+    pub(super) authentication_failure_close: bool,
+}
+
+/// See the module.
+pub(super) struct Link {
+    pub(super) id: ConnectionId,
+    pub(super) broker: Arc<Broker>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) vhost: Arc<Vhost>,
+    pub(super) user: Name,
+    pub(super) capabilities: Capabilities,
+    pub(super) frame_max: u32,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) out: OutBuffer,
+    /// Exclusive queues declared here; they go with the connection (A4.3).
+    pub(super) exclusive: Vec<QueueRef>,
+}
+
+impl Link {
+    /// Where frames are encoded.
+    pub(super) fn tail(&mut self) -> &mut BytesMut {
+        self.out.tail()
+    }
+
+    /// Writes a method.
+    pub(super) fn send(&mut self, channel: u16, method: &AMQPClass) {
+        encode::write_method(self.out.tail(), channel, method);
+    }
+
+    /// Writes the answer to a method, unless it asked for none.
+    pub(super) fn reply(&mut self, channel: u16, nowait: bool, method: &AMQPClass) {
+        if !nowait {
+            self.send(channel, method);
+        }
+    }
+
+    /// The value of a result that rests on records in the log. What is written from now on stays
+    /// back until they are on disk.
+    pub(super) fn once_durable<T>(
+        &mut self,
+        result: Result<Durably<T>, AmqpError>,
+    ) -> Result<T, AmqpError> {
+        let Durably { value, end } = result?;
+        if end > self.broker.log().durable() {
+            self.out.gate(end);
+        }
+        Ok(value)
+    }
+
+    /// Deletes the exclusive queues.
+    pub(super) fn delete_exclusive(&mut self) {
+        for queue in std::mem::take(&mut self.exclusive) {
+            let deleted = self.vhost.delete_exclusive(&queue);
+            // Nothing of an exclusive queue is on disk, so nothing needs to be waited for; and if the
+            // log has failed, the whole broker is stopping.
+            let _ = deleted.map(|done| done.value);
+        }
+    }
+}

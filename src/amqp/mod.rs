@@ -1,0 +1,59 @@
+//! AMQP 0-9-1: handshake, connection and channel.
+//!
+//! Owns the protocol's state machines and the task that runs one connection. [`Connection`] is
+//! synchronous: octets and the time go in, octets come out in its [`OutBuffer`]; [`serve`] is the
+//! thin shell with the socket and the timers. What other tasks have for a connection comes through
+//! its [`Outbox`]. Work that one read brought is done as one batch: one flush of each channel's
+//! publishes, one settling of its acks, one write.
+//!
+//! Never decides what a queue or an exchange does; the broker does.
+
+mod assembly;
+mod channel;
+mod commands;
+mod confirms;
+mod connection;
+mod delivery;
+mod handshake;
+mod ledger;
+mod link;
+mod out_buffer;
+mod outbox;
+mod replies;
+mod task;
+
+use std::time::Duration;
+
+use connection::Connection;
+use out_buffer::OutBuffer;
+use outbox::Outbox;
+pub use task::serve;
+
+use crate::config::Config;
+
+/// What connections are offered and held to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Largest frame, in octets.
+    pub frame_max_bytes: u32,
+    /// Most channels open at a time.
+    pub channel_max: u16,
+    /// Suggested heartbeat; 0 is none.
+    pub heartbeat_s: u16,
+    /// From accept to connection.open.
+    pub handshake_timeout: Duration,
+    /// Largest message body, in octets.
+    pub max_message_bytes: u64,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Settings {
+            frame_max_bytes: config.amqp.frame_max_bytes,
+            channel_max: config.amqp.channel_max,
+            heartbeat_s: config.amqp.heartbeat_s,
+            handshake_timeout: Duration::from_secs(config.amqp.handshake_timeout_s),
+            max_message_bytes: config.amqp.max_message_bytes,
+        }
+    }
+}

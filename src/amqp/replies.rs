@@ -1,0 +1,137 @@
+//! The methods the broker sends, but for those of every message.
+//!
+//! Owns their building from our types.
+
+use amq_protocol::protocol::{AMQPClass, basic, channel, connection, exchange, queue};
+use amq_protocol::types::ShortString;
+
+use crate::base::{AmqpError, Name};
+use crate::base::limits::SHORTSTR_MAX;
+
+/// A short string; longer ones, which only a fault in the broker could make, are cut.
+pub(super) fn short(text: &str) -> ShortString {
+    let cut = text.get(..text.floor_char_boundary(SHORTSTR_MAX)).unwrap_or_default();
+    ShortString::try_new(cut).unwrap_or_default()
+}
+
+pub(super) fn connection_close(fault: &AmqpError) -> AMQPClass {
+    AMQPClass::Connection(connection::AMQPMethod::Close(connection::Close {
+        reply_code: fault.code.code(),
+        reply_text: short(&fault.text),
+        class_id: fault.class_id,
+        method_id: fault.method_id,
+    }))
+}
+
+pub(super) fn connection_close_ok() -> AMQPClass {
+    AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}))
+}
+
+pub(super) fn connection_open_ok() -> AMQPClass {
+    AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {}))
+}
+
+pub(super) fn channel_open_ok() -> AMQPClass {
+    AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {}))
+}
+
+pub(super) fn channel_close(fault: &AmqpError) -> AMQPClass {
+    AMQPClass::Channel(channel::AMQPMethod::Close(channel::Close {
+        reply_code: fault.code.code(),
+        reply_text: short(&fault.text),
+        class_id: fault.class_id,
+        method_id: fault.method_id,
+    }))
+}
+
+pub(super) fn channel_close_ok() -> AMQPClass {
+    AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {}))
+}
+
+pub(super) fn flow_ok(active: bool) -> AMQPClass {
+    AMQPClass::Channel(channel::AMQPMethod::FlowOk(channel::FlowOk { active }))
+}
+
+pub(super) fn exchange_declare_ok() -> AMQPClass {
+    AMQPClass::Exchange(exchange::AMQPMethod::DeclareOk(exchange::DeclareOk {}))
+}
+
+pub(super) fn exchange_delete_ok() -> AMQPClass {
+    AMQPClass::Exchange(exchange::AMQPMethod::DeleteOk(exchange::DeleteOk {}))
+}
+
+pub(super) fn exchange_bind_ok() -> AMQPClass {
+    AMQPClass::Exchange(exchange::AMQPMethod::BindOk(exchange::BindOk {}))
+}
+
+pub(super) fn exchange_unbind_ok() -> AMQPClass {
+    AMQPClass::Exchange(exchange::AMQPMethod::UnbindOk(exchange::UnbindOk {}))
+}
+
+pub(super) fn queue_declare_ok(name: &Name, ready: usize, consumers: usize) -> AMQPClass {
+    AMQPClass::Queue(queue::AMQPMethod::DeclareOk(queue::DeclareOk {
+        queue: short(name),
+        message_count: count(ready),
+        consumer_count: count(consumers),
+    }))
+}
+
+pub(super) fn queue_bind_ok() -> AMQPClass {
+    AMQPClass::Queue(queue::AMQPMethod::BindOk(queue::BindOk {}))
+}
+
+pub(super) fn queue_unbind_ok() -> AMQPClass {
+    AMQPClass::Queue(queue::AMQPMethod::UnbindOk(queue::UnbindOk {}))
+}
+
+pub(super) fn queue_purge_ok(messages: usize) -> AMQPClass {
+    let message_count = count(messages);
+    AMQPClass::Queue(queue::AMQPMethod::PurgeOk(queue::PurgeOk { message_count }))
+}
+
+pub(super) fn queue_delete_ok(messages: usize) -> AMQPClass {
+    let message_count = count(messages);
+    AMQPClass::Queue(queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count }))
+}
+
+pub(super) fn qos_ok() -> AMQPClass {
+    AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {}))
+}
+
+pub(super) fn consume_ok(tag: &Name) -> AMQPClass {
+    let consumer_tag = short(tag);
+    AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag }))
+}
+
+/// The server's own cancel, of a consumer whose queue is gone (A6.7).
+pub(super) fn cancel(tag: &Name) -> AMQPClass {
+    let consumer_tag = short(tag);
+    AMQPClass::Basic(basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true }))
+}
+
+pub(super) fn cancel_ok(tag: &Name) -> AMQPClass {
+    let consumer_tag = short(tag);
+    AMQPClass::Basic(basic::AMQPMethod::CancelOk(basic::CancelOk { consumer_tag }))
+}
+
+pub(super) fn get_empty() -> AMQPClass {
+    AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {}))
+}
+
+pub(super) fn recover_ok() -> AMQPClass {
+    AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {}))
+}
+
+pub(super) fn confirm_select_ok() -> AMQPClass {
+    use amq_protocol::protocol::confirm;
+    AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {}))
+}
+
+pub(super) fn access_request_ok() -> AMQPClass {
+    use amq_protocol::protocol::access;
+    AMQPClass::Access(access::AMQPMethod::RequestOk(access::RequestOk {}))
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,11 @@
+//! The time of day.
+//!
+//! The only place that reads it for what is stored or sent. Deadlines use the runtime's own clock,
+//! which tests can pause.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

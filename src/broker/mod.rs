@@ -1,0 +1,132 @@
+//! The broker: the only place that joins router, queue and store.
+//!
+//! Owns the vhosts, the rules of the topology, publishing, settling, and what is restored at
+//! start and written at the end. Never sees a frame or a socket: the protocol calls it with
+//! declarations and messages, and gets results, faults and log positions to wait for.
+
+mod arguments;
+mod consume;
+mod exchanges;
+mod publish;
+mod queues;
+mod restore;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod vhost;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use tokio::sync::Notify;
+use tracing::info;
+
+pub use consume::Settle;
+pub use exchanges::{BindingSpec, ExchangeDeclaration};
+pub use publish::{Publisher, Routed};
+pub use queues::{DeleteIf, QueueDeclaration, server_name};
+pub use restore::OpenError;
+pub use rows::RowError;
+pub use vhost::{Durably, Topology, Vhost};
+
+use crate::auth::Users;
+use crate::base::{AmqpError, ConnectionId, Name};
+use crate::store::{Durable, Log, Store, StoreError};
+
+/// The vhost that exists from the start.
+pub const DEFAULT_VHOST: &str = "/";
+
+/// What the broker may ask of a connection.
+pub trait ConnectionHandle: Send + Sync {
+    /// Has the connection close with a reason.
+    fn close(&self, reason: AmqpError);
+}
+
+/// Everything that outlives a connection.
+pub struct Broker {
+    store: Store,
+    users: Users,
+    vhosts: ArcSwap<HashMap<Name, Arc<Vhost>>>,
+    connections: DashMap<ConnectionId, Arc<dyn ConnectionHandle>>,
+    next_connection: AtomicU64,
+    failure: Arc<FailureWatch>,
+}
+
+/// Tells the server that the log has failed.
+#[derive(Default)]
+struct FailureWatch(Notify);
+
+impl Durable for FailureWatch {
+    fn durable(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Broker {
+    /// The users.
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// A vhost by name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.load().get(name.as_bytes()).cloned()
+    }
+
+    /// The commit log.
+    pub fn log(&self) -> &Log {
+        self.store.log()
+    }
+
+    /// Enters a connection, which is told when it must close.
+    pub fn connect(&self, handle: Arc<dyn ConnectionHandle>) -> ConnectionId {
+        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        self.connections.insert(id, handle);
+        id
+    }
+
+    /// Takes a connection out that has ended.
+    pub fn disconnect(&self, id: ConnectionId) {
+        self.connections.remove(&id);
+    }
+
+    /// Has all connections close.
+    pub fn close_connections(&self, reason: &AmqpError) {
+        for connection in &self.connections {
+            connection.close(reason.clone());
+        }
+    }
+
+    /// Returns when the store has failed, with the reason; else never.
+    pub async fn failed(&self) -> StoreError {
+        loop {
+            if let Some(failure) = self.store.failure() {
+                return failure;
+            }
+            self.failure.0.notified().await;
+        }
+    }
+
+    /// Writes what is left to write and marks the log as cleanly closed. All connections must have
+    /// ended. Blocks until everything is on disk.
+    pub fn close(&self) -> Result<(), OpenError> {
+        let mut batch = self.log().batch();
+        for vhost in self.vhosts.load().values() {
+            for queue in vhost.topology().queues.values().filter(|queue| queue.durable) {
+                let positions = queue.lock().redelivered_records();
+                if !positions.is_empty() {
+                    batch.redelivered(queue.id, positions);
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.log().append(batch).map_err(StoreError::from)?;
+        }
+        self.store.close()?;
+        info!("the log is closed");
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! From a data directory to a broker with the queues and messages it had.
+//!
+//! Owns the order: vhosts, exchanges, queues, bindings from the catalogue, then the messages from
+//! the log into their queues.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use tracing::{info, warn};
+
+use super::arguments;
+use super::rows::{BindingRow, DestinationRow, ExchangeRow, QueueRow, Row, RowError, VhostRow};
+use super::vhost::{Topology, Vhost};
+use super::{Broker, DEFAULT_VHOST, FailureWatch};
+use crate::auth::{Credentials, Users};
+use crate::base::{LogPos, Name, QueueId, Resource};
+use crate::config::{Config, Durability};
+use crate::message::Message;
+use crate::queue::{QueueRef, QueueSpec};
+use crate::router::{Destination, ExchangeKind, ExchangeSpec};
+use crate::store::{self, Live, Log, Recovered, Store, StoreError, Table};
+
+/// Why a data directory can't be used, or can't be closed in order.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store itself.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row that this version cannot read.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// A message that this version cannot read.
+    #[error("the message at log position {0} cannot be read")]
+    Message(LogPos),
+}
+
+impl Broker {
+    /// Opens the data directory, creating it if there is none, and restores what it holds. Blocks
+    /// for as long as the log takes to read.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let began = Instant::now();
+        let (store, recovered) = Store::open(&config.data_dir, options(config))?;
+        let log = store.log().clone();
+        let clean = recovered.clean;
+        let (vhosts, queues) = topology(&recovered, &log)?;
+        let restored = messages(recovered, &queues)?;
+        info!(
+            queues = queues.len(),
+            messages = restored.messages,
+            dropped = restored.dropped,
+            clean_stop = clean,
+            took_ms = began.elapsed().as_millis() as u64,
+            "data directory opened"
+        );
+        let failure = Arc::new(FailureWatch::default());
+        log.notify_when_failed(failure.clone());
+        let auth = &config.auth;
+        let default = Credentials {
+            user: auth.default_user.clone(),
+            password: auth.default_password.clone().into_bytes(),
+        };
+        Ok(Broker {
+            store,
+            users: Users::new(default, auth.loopback_users.clone()),
+            vhosts: ArcSwap::from_pointee(vhosts),
+            connections: DashMap::new(),
+            next_connection: AtomicU64::new(1),
+            failure,
+        })
+    }
+}
+
+fn options(config: &Config) -> store::Options {
+    let interval = Duration::from_millis(config.storage.sync_interval_ms);
+    store::Options {
+        segment_bytes: config.storage.segment_bytes,
+        durability: match config.storage.durability {
+            Durability::Fsync => store::Durability::Fsync,
+            Durability::Interval => store::Durability::Interval(interval),
+            Durability::Os => store::Durability::Os,
+        },
+        ..store::Options::default()
+    }
+}
+
+type Vhosts = HashMap<Name, Arc<Vhost>>;
+type Queues = HashMap<QueueId, QueueRef>;
+
+/// Builds vhosts, exchanges, queues and bindings from the catalogue.
+fn topology(recovered: &Recovered, log: &Log) -> Result<(Vhosts, Queues), OpenError> {
+    let mut highest = recovered.highest_queue_id;
+    let queue_rows = rows::<QueueRow>(recovered, Table::Queues)?;
+    highest = queue_rows.iter().map(|row| row.id).max().unwrap_or_default().max(highest);
+    let queue_ids = Arc::new(AtomicU64::new(highest.0 + 1));
+
+    let mut vhosts = Vhosts::new();
+    let mut add = |name: Name| {
+        let vhost = Vhost::new(name.clone(), log.clone(), Arc::clone(&queue_ids));
+        vhosts.entry(name).or_insert_with(|| Arc::new(vhost));
+    };
+    add(DEFAULT_VHOST.into());
+    rows::<VhostRow>(recovered, Table::Vhosts)?.into_iter().for_each(|row| add(row.name));
+
+    let mut drafts: HashMap<Name, Topology> = HashMap::new();
+    for (name, vhost) in &vhosts {
+        drafts.insert(name.clone(), Topology::clone(&vhost.topology()));
+    }
+    for row in rows::<ExchangeRow>(recovered, Table::Exchanges)? {
+        if let Some(draft) = drafts.get_mut(&row.vhost) {
+            restore_exchange(draft, row);
+        }
+    }
+    let mut queues = Queues::new();
+    for row in queue_rows {
+        if let Some(draft) = drafts.get_mut(&row.vhost) {
+            let queue = restore_queue(row);
+            draft.queues.insert(queue.name.clone(), queue.clone());
+            queues.insert(queue.id, queue);
+        }
+    }
+    for row in rows::<BindingRow>(recovered, Table::Bindings)? {
+        if let Some(draft) = drafts.get_mut(&row.vhost) {
+            restore_binding(draft, row);
+        }
+    }
+    for (name, draft) in drafts {
+        if let Some(vhost) = vhosts.get(&name) {
+            vhost.restore(draft);
+        }
+    }
+    debug_assert!(queue_ids.load(Ordering::Relaxed) > 0);
+    Ok((vhosts, queues))
+}
+
+fn rows<R: Row>(recovered: &Recovered, table: Table) -> Result<Vec<R>, RowError> {
+    let rows = recovered.rows.get(&table).map(Vec::as_slice).unwrap_or_default();
+    rows.iter().map(|row| R::read(&row.value)).collect()
+}
+
+fn restore_exchange(draft: &mut Topology, row: ExchangeRow) {
+    let Some(kind) = ExchangeKind::from_name(row.kind.as_bytes()) else {
+        warn!(exchange = %row.name, kind = row.kind, "left out: unknown exchange type");
+        return;
+    };
+    let table = arguments::stored(&row.arguments);
+    let at = Resource::exchange(&row.name, &row.vhost);
+    draft.graph.insert(ExchangeSpec {
+        alternate: arguments::alternate_exchange(&table, at).ok().flatten(),
+        name: row.name.clone(),
+        kind,
+        durable: true,
+        auto_delete: row.auto_delete,
+        internal: row.internal,
+        arguments: row.arguments,
+    });
+}
+
+fn restore_queue(row: QueueRow) -> QueueRef {
+    let table = arguments::stored(&row.arguments);
+    let at = Resource::queue(&row.name, &row.vhost);
+    let read = arguments::of_queue(&table, at).unwrap_or_default();
+    QueueRef::new(QueueSpec {
+        id: row.id,
+        vhost: row.vhost,
+        name: row.name,
+        durable: true,
+        exclusive_to: None,
+        auto_delete: row.auto_delete,
+        arguments: row.arguments,
+        max_priority: read.max_priority,
+    })
+}
+
+fn restore_binding(draft: &mut Topology, row: BindingRow) {
+    let destination = match &row.destination {
+        DestinationRow::Exchange(name) => Destination::Exchange(name.clone()),
+        DestinationRow::Queue(name) => match draft.queues.get(name) {
+            Some(queue) => Destination::Queue(queue.clone()),
+            None => return warn!(queue = %name, "binding left out: no such queue"),
+        },
+    };
+    let arguments = arguments::of_binding(&arguments::stored(&row.arguments));
+    let bound = draft.graph.bind(row.source.as_bytes(), destination, &row.key, arguments);
+    if let Err(fault) = bound {
+        warn!(source = %row.source, %fault, "binding left out");
+    }
+}
+
+fn messages(recovered: Recovered, queues: &Queues) -> Result<store::Restored, OpenError> {
+    let mut unreadable = None;
+    let visit = |live: Live| {
+        let Some(queue) = queues.get(&live.queue) else { return };
+        match Message::from_logged(live.payload) {
+            Some(message) => queue.lock().restore(live.pos, message, live.redelivered),
+            None => unreadable = unreadable.or(Some(live.pos)),
+        }
+    };
+    let restored = recovered.restore(|id| queues.contains_key(&id), visit)?;
+    match unreadable {
+        Some(pos) => Err(OpenError::Message(pos)),
+        None => Ok(restored),
+    }
+}
