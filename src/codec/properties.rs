@@ -145,7 +145,15 @@ impl PropertyScan {
 /// # Errors
 /// 502 if the values do not fit the flags, octets are left over, or the headers are malformed or
 /// nested too deep.
+#[inline]
 pub fn scan(raw: &[u8]) -> Result<PropertyScan, AmqpError> {
+    match raw {
+        [0, 0..=3] => Ok(PropertyScan::default()),
+        _ => scan_values(raw),
+    }
+}
+
+fn scan_values(raw: &[u8]) -> Result<PropertyScan, AmqpError> {
     let mut from = Reader::new(raw);
     let Some(flags) = from.u16() else {
         return Err(AmqpError::malformed_properties());
