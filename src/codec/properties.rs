@@ -23,21 +23,34 @@ const FLAGS: u16 = 0xFFFC;
 /// A property, in the order of flags and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-#[allow(missing_docs)]
 pub enum Property {
+    /// MIME type of the body: string.
     ContentType,
+    /// How the body is encoded: string.
     ContentEncoding,
+    /// Field table.
     Headers,
+    /// 1 transient, 2 persistent: octet.
     DeliveryMode,
+    /// 0 to 255: octet.
     Priority,
+    /// String.
     CorrelationId,
+    /// String.
     ReplyTo,
+    /// Time to live in ms, written as text: string.
     Expiration,
+    /// String.
     MessageId,
+    /// Seconds since 1970: eight octets.
     Timestamp,
+    /// The application's name for it: string.
     Type,
+    /// String.
     UserId,
+    /// String.
     AppId,
+    /// Deprecated: string.
     ClusterId,
 }
 

@@ -1,7 +1,7 @@
 //! Every method both ways, and what is refused.
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
-use amq_protocol::protocol::{AMQPClass, basic, gen_class};
+use amq_protocol::protocol::{AMQPClass, basic, channel, connection, gen_class};
 use amq_protocol::types::ShortString;
 use amq_protocol::types::generation::gen_field_table;
 use bytes::BytesMut;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::tables::same_table;
 use super::{peer, short, table};
-use crate::base::ReplyCode;
+use crate::base::{AmqpError, ReplyCode};
 use crate::codec::encode::{self, DeliverHead, GetOkHead, ReturnHead};
 use crate::codec::{Command, Method, Publish, parse_method};
 
@@ -311,4 +311,38 @@ fn a_bad_table_in_a_method_is_502_at_that_method() {
         (fault.code, fault.class_id, fault.method_id),
         (ReplyCode::SyntaxError, 50, 10)
     );
+}
+
+#[test]
+fn a2_what_a_fault_closes() {
+    let close = |channel, fault: AmqpError| {
+        let mut out = BytesMut::new();
+        let whole = encode::write_close(&mut out, channel, &fault);
+        let (_, frame) = parse_frame(&out[..]).unwrap();
+        (whole, frame)
+    };
+    let missing = || AmqpError::no_queue(&"é".repeat(127), "/").at(50, 10);
+    let (whole, AMQPFrame::Method(3, AMQPClass::Channel(channel::AMQPMethod::Close(soft)))) =
+        close(3, missing())
+    else {
+        panic!("not a channel.close")
+    };
+    assert!(!whole);
+    assert_eq!(
+        (soft.reply_code, soft.class_id, soft.method_id),
+        (404, 50, 10)
+    );
+    assert!(soft.reply_text.as_str().starts_with("NOT_FOUND - no queue"));
+    for (at, fault) in [
+        (0, missing()),
+        (3, AmqpError::immediate_unsupported().at(60, 40)),
+    ] {
+        let (whole, frame) = close(at, fault);
+        assert!(whole);
+        assert!(matches!(
+            frame,
+            AMQPFrame::Method(0, AMQPClass::Connection(connection::AMQPMethod::Close(_)))
+        ));
+    }
+    assert_eq!(encode::short_string(&"é".repeat(200)).as_str().len(), 254);
 }

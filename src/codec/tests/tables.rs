@@ -189,3 +189,15 @@ fn a2_equivalence_of_arguments() {
     assert!(Value::F32(0.5).equivalent(&Value::F64(0.5)));
     assert!(!Value::LongStr(b"a").equivalent(&Value::Binary(b"a")));
 }
+
+#[test]
+fn tables_in_stored_records() {
+    let mut b = TableBuilder::new();
+    b.insert("x-max-length", Value::I32(7))
+        .insert("x-max-length", Value::Void);
+    let table = b.finish();
+    let stored = rmp_serde::to_vec(&table).unwrap();
+    assert_eq!(rmp_serde::from_slice::<RawTable>(&stored).unwrap(), table);
+    let bad = rmp_serde::to_vec(&vec![1u8, b'k', b'?']).unwrap();
+    assert!(rmp_serde::from_slice::<RawTable>(&bad).is_err());
+}
