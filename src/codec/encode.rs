@@ -11,12 +11,14 @@
 use std::ops::Range;
 
 use amq_protocol::frame::WriteContext;
-use amq_protocol::protocol::{AMQPClass, gen_class};
+use amq_protocol::protocol::{AMQPClass, channel, connection, gen_class};
+use amq_protocol::types::ShortString;
 use bytes::{BufMut, BytesMut};
 
 use super::frame::FrameKind;
 use super::method::BASIC;
 use super::table::put_short;
+use crate::base::AmqpError;
 use crate::base::limits::{FRAME_END, FRAME_OVERHEAD, SHORTSTR_MAX};
 
 /// Octets of a content header's payload before its properties.
@@ -49,6 +51,49 @@ pub fn write_method(out: &mut BytesMut, channel: u16, method: &AMQPClass) {
     frame_header(out, FrameKind::Method, channel, payload.len());
     out.extend_from_slice(&payload);
     frame_end(out);
+}
+
+/// A short string for a method's field: of longer text only 255 octets, cut between characters.
+/// `ShortString::from` panics instead.
+pub fn short_string(text: &str) -> ShortString {
+    let text = text
+        .get(..text.floor_char_boundary(SHORTSTR_MAX))
+        .unwrap_or_default();
+    ShortString::try_new(text).unwrap_or_default()
+}
+
+/// The close a fault leads to: connection.close on channel 0 if it is a hard one or arose on
+/// channel 0, else channel.close. Gives whether it was connection.close (table A2).
+pub fn write_close(out: &mut BytesMut, channel: u16, fault: &AmqpError) -> bool {
+    let (reply_code, reply_text) = (fault.code.code(), short_string(&fault.text));
+    let (class_id, method_id) = (fault.class_id, fault.method_id);
+    let whole = channel == 0 || fault.is_hard();
+    if whole {
+        let close = connection::Close {
+            reply_code,
+            reply_text,
+            class_id,
+            method_id,
+        };
+        write_method(
+            out,
+            0,
+            &AMQPClass::Connection(connection::AMQPMethod::Close(close)),
+        );
+    } else {
+        let close = channel::Close {
+            reply_code,
+            reply_text,
+            class_id,
+            method_id,
+        };
+        write_method(
+            out,
+            channel,
+            &AMQPClass::Channel(channel::AMQPMethod::Close(close)),
+        );
+    }
+    whole
 }
 
 /// basic.deliver. Strings have at most 255 octets; longer ones are cut.

@@ -4,6 +4,7 @@
 //!
 //! - basic.publish, ack, nack and reject come by the hundred thousand a second. They are read by
 //!   hand, borrowing the strings. Those of publish are not checked for UTF-8, as in RabbitMQ.
+//!   basic.qos is read by hand too, for the prefetch size that `amq-protocol` drops.
 //! - All others are read by `amq-protocol` into its [`AMQPClass`]. Its field table is a map: it
 //!   loses order and duplicates, rejects keys that are not UTF-8, and nests without bound. So the
 //!   table of a method that has one is cut out first, validated here, and handed on beside the
@@ -50,6 +51,15 @@ pub enum Method<'a> {
         /// Back to the queue, or else dropped or dead-lettered.
         requeue: bool,
     },
+    /// 60,10: read here because `amq-protocol` drops the prefetch size, which must be refused.
+    Qos {
+        /// In octets; anything but 0 is not implemented: 540.
+        prefetch_size: u32,
+        /// In messages; 0 is no limit.
+        prefetch_count: u16,
+        /// For the channel, or else for each consumer started later.
+        global: bool,
+    },
     /// Every other one.
     Other(Box<Command>),
 }
@@ -84,6 +94,7 @@ impl Method<'_> {
             Method::Ack { .. } => (BASIC, 80),
             Method::Nack { .. } => (BASIC, 120),
             Method::Reject { .. } => (BASIC, 90),
+            Method::Qos { .. } => (BASIC, 10),
             Method::Other(c) => (c.method.get_amqp_class_id(), c.method.get_amqp_method_id()),
         }
     }
@@ -115,6 +126,7 @@ pub fn parse_method(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
             multiple: bits & 1 != 0,
             requeue: bits & 2 != 0,
         }),
+        (BASIC, 10) => qos(fields),
         _ => {
             let command = command(payload, fields, class_id, method_id);
             return command.map_err(|fault| fault.at(class_id, method_id));
@@ -143,6 +155,17 @@ fn settle(fields: &[u8]) -> Option<(u64, u8)> {
     let mut from = Reader::new(fields);
     let read = (from.u64()?, from.u8()?);
     from.is_empty().then_some(read)
+}
+
+fn qos(fields: &[u8]) -> Option<Method<'static>> {
+    let mut from = Reader::new(fields);
+    let (prefetch_size, prefetch_count, bits) = (from.u32()?, from.u16()?, from.u8()?);
+    let global = bits & 1 != 0;
+    from.is_empty().then_some(Method::Qos {
+        prefetch_size,
+        prefetch_count,
+        global,
+    })
 }
 
 /// Where in the fields of a method its table is: behind so many fixed octets, then so many short

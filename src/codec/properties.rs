@@ -23,21 +23,34 @@ const FLAGS: u16 = 0xFFFC;
 /// A property, in the order of flags and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-#[allow(missing_docs)]
 pub enum Property {
+    /// MIME type of the body: string.
     ContentType,
+    /// How the body is encoded: string.
     ContentEncoding,
+    /// Field table.
     Headers,
+    /// 1 transient, 2 persistent: octet.
     DeliveryMode,
+    /// 0 to 255: octet.
     Priority,
+    /// String.
     CorrelationId,
+    /// String.
     ReplyTo,
+    /// Time to live in ms, written as text: string.
     Expiration,
+    /// String.
     MessageId,
+    /// Seconds since 1970: eight octets.
     Timestamp,
+    /// The application's name for it: string.
     Type,
+    /// String.
     UserId,
+    /// String.
     AppId,
+    /// Deprecated: string.
     ClusterId,
 }
 
@@ -145,7 +158,15 @@ impl PropertyScan {
 /// # Errors
 /// 502 if the values do not fit the flags, octets are left over, or the headers are malformed or
 /// nested too deep.
+#[inline]
 pub fn scan(raw: &[u8]) -> Result<PropertyScan, AmqpError> {
+    match raw {
+        [0, 0..=3] => Ok(PropertyScan::default()),
+        _ => scan_values(raw),
+    }
+}
+
+fn scan_values(raw: &[u8]) -> Result<PropertyScan, AmqpError> {
     let mut from = Reader::new(raw);
     let Some(flags) = from.u16() else {
         return Err(AmqpError::malformed_properties());

@@ -8,6 +8,7 @@
 //! are the unsigned ones, `x` is a byte array. Keys need not be UTF-8.
 
 mod build;
+mod stored;
 mod value;
 
 use bytes::Bytes;

@@ -25,7 +25,7 @@ pub enum ArgFault<'a> {
     /// Zero where only more will do.
     ValueZero,
     /// A time longer than ten years.
-    ValueTooBig(i64),
+    ValueTooLarge(i64),
     /// A priority above 255.
     MaxValueExceeded(i64),
     /// Not an integer; holds the name of the type it has.
@@ -55,7 +55,7 @@ impl fmt::Display for ArgFault<'_> {
         match self {
             ArgFault::ValueNegative(n) => write!(f, "{{value_negative,{n}}}"),
             ArgFault::ValueZero => f.write_str("{value_zero,0}"),
-            ArgFault::ValueTooBig(n) => write!(f, "{{value_too_big,{n}}}"),
+            ArgFault::ValueTooLarge(n) => write!(f, "{{value_too_large,{n}}}"),
             ArgFault::MaxValueExceeded(n) => write!(f, "{{max_value_exceeded,{n}}}"),
             ArgFault::ExpectedInteger(kind) => write!(f, "\"expected integer, got {kind}\""),
             ArgFault::UnacceptableType(kind) => write!(f, "{{unacceptable_type,{kind}}}"),

@@ -192,9 +192,9 @@ impl AmqpError {
     }
 
     /// 406: the expiration property is over ten years; `number` is its integer as it is written.
-    pub fn expiration_too_big(value: &str, number: &str) -> Self {
+    pub fn expiration_too_large(value: &str, number: &str) -> Self {
         precondition(format_args!(
-            "invalid expiration '{value}': {{value_too_big,{number}}}"
+            "invalid expiration '{value}': {{value_too_large,{number}}}"
         ))
     }
 

@@ -148,6 +148,10 @@ fn a2_406_invalid_arg() {
     for (fault, shown) in [
         (ArgFault::ValueNegative(-1), "{value_negative,-1}"),
         (ArgFault::ValueZero, "{value_zero,0}"),
+        (
+            ArgFault::ValueTooLarge(315_360_000_001),
+            "{value_too_large,315360000001}",
+        ),
         (ArgFault::MaxValueExceeded(256), "{max_value_exceeded,256}"),
         (
             ArgFault::ExpectedInteger("longstr"),

@@ -72,6 +72,7 @@ impl ArrayBuilder {
 }
 
 /// A short string: of longer octets the first 255.
+#[inline]
 pub(in crate::codec) fn put_short(out: &mut BytesMut, octets: &[u8]) {
     let octets = octets.get(..SHORTSTR_MAX).unwrap_or(octets);
     out.put_u8(octets.len() as u8);
