@@ -4,17 +4,16 @@
 //! the batch of publishes and acks that the current read brought. The seldom methods are in
 //! `commands`, deliveries in `delivery`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use slab::Slab;
 
 use super::assembly::{self, Assembled, Assembly};
 use super::confirms::Confirms;
 use super::ledger::{Ledger, Outstanding};
 use super::link::Link;
 use super::outbox::ChannelCredit;
-use super::replies;
 use crate::base::{AmqpError, LogPos, Name};
 use crate::broker::{Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
@@ -27,6 +26,8 @@ pub(super) struct Consumer {
     pub(super) tag: Name,
     pub(super) queue: QueueRef,
     pub(super) key: ConsumerKey,
+    /// The queue's number in the ledger.
+    pub(super) source: u32,
 }
 
 /// What a channel error leaves behind until the client has answered.
@@ -37,6 +38,17 @@ pub(super) enum State {
     Closing,
 }
 
+/// What is left for the connection to do after a method.
+#[must_use]
+pub(super) enum After {
+    Nothing,
+    /// A consumer was taken off its queue: send what was handed over before, then answer with
+    /// [`Channel::finish_cancel`].
+    Cancel { number: usize, nowait: bool },
+    /// The client closes the channel.
+    Close,
+}
+
 /// See the module.
 pub(super) struct Channel {
     pub(super) number: u16,
@@ -45,8 +57,8 @@ pub(super) struct Channel {
     publisher: Publisher,
     pub(super) confirms: Option<Confirms>,
     pub(super) ledger: Ledger,
-    pub(super) consumers: HashMap<u32, Consumer>,
-    pub(super) next_consumer: u32,
+    /// By the number in a delivery's token.
+    pub(super) consumers: Slab<Consumer>,
     /// For consumers that come (A6.1).
     pub(super) prefetch: u32,
     pub(super) credit: Arc<ChannelCredit>,
@@ -57,6 +69,8 @@ pub(super) struct Channel {
     effects: Effects,
     /// Has something for [`Self::flush`].
     dirty: bool,
+    /// The session has noted that it is dirty.
+    pub(super) marked: bool,
 }
 
 impl Channel {
@@ -68,14 +82,14 @@ impl Channel {
             publisher: Publisher::new(Arc::clone(&link.vhost)),
             confirms: None,
             ledger: Ledger::default(),
-            consumers: HashMap::new(),
-            next_consumer: 0,
+            consumers: Slab::new(),
             prefetch: 0,
             credit: Arc::new(ChannelCredit::default()),
             last_queue: None,
             acked: Vec::new(),
             effects: Effects::default(),
             dirty: false,
+            marked: false,
         }
     }
 
@@ -91,21 +105,21 @@ impl Channel {
         frames: &Bytes,
         cursor: &mut FrameCursor<'b>,
         link: &mut Link,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<After, AmqpError> {
         if let Some(assembly) = &mut self.assembly {
             let complete = assembly
                 .take(frame, link.settings.max_message_bytes)
                 .map_err(|fault| fault.at(60, 40))?;
             if complete && let Some(assembly) = self.assembly.take() {
-                return self.publish(assembly.finish(), link);
+                self.publish(assembly.finish(), link)?;
             }
-            return Ok(());
+            return Ok(After::Nothing);
         }
         if frame.kind != FrameKind::Method {
             return Err(AmqpError::expected_method_frame());
         }
         let method = parse_method(frame.payload)?;
-        match method {
+        let done = match method {
             Method::Publish(publish) => self.begin_publish(&publish, frames, cursor, link),
             Method::Ack { tag, multiple } => {
                 self.ack(tag, multiple).map_err(|fault| fault.at(60, 80))
@@ -116,13 +130,14 @@ impl Channel {
             Method::Reject { tag, requeue } => {
                 self.reject(tag, false, requeue, link).map_err(|fault| fault.at(60, 90))
             }
-            Method::Other(ref command) => {
+            Method::Qos { .. } | Method::Other(_) => {
                 let (class_id, method_id) = method.id();
                 self.flush(link)?;
-                let done = self.command(command, frame.payload, link);
-                done.map_err(|fault| fault.at(class_id, method_id))
+                let done = self.command(&method, link);
+                return done.map_err(|fault| fault.at(class_id, method_id));
             }
-        }
+        };
+        done.map(|()| After::Nothing)
     }
 
     fn begin_publish<'b>(
@@ -274,40 +289,35 @@ impl Channel {
 
     /// Has all consumers' queues look again: there is room, or credit.
     pub(super) fn resume_all(&self, link: &Link) -> Result<(), AmqpError> {
-        self.consumers.values().try_for_each(|c| link.vhost.resume(&c.queue, c.key))
+        self.consumers.iter().try_for_each(|(_, c)| link.vhost.resume(&c.queue, c.key))
     }
 
-    /// The channel ends, by whatever cause: its consumers go, and its unacked messages go back to
-    /// where they were (A6.8, A4.12). The caller has flushed it.
-    pub(super) fn release(&mut self, link: &mut Link) {
+    /// The channel ends, by whatever cause: its consumers go. The caller has flushed it, then takes
+    /// what was handed over before, then calls [`Self::requeue_all`].
+    pub(super) fn stop_consumers(&mut self, link: &Link) {
+        self.state = State::Closing;
         self.assembly = None;
-        for consumer in std::mem::take(&mut self.consumers).into_values() {
+        for (_, consumer) in &self.consumers {
             // A failed log ends the whole broker; there is nobody else to tell here.
             let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);
             let _ = gone.map(|done| done.value);
         }
     }
 
-    /// The last step of [`Self::release`], after deliveries on their way have been entered.
+    /// The unacked messages go back to where they were (A6.8, A4.12).
     pub(super) fn requeue_all(&mut self, link: &mut Link) {
+        self.consumers.clear();
         let mut back = Vec::new();
         self.ledger.take(0, true, &mut back);
         let _ = self.requeue(back, link);
     }
 
-    /// channel.close for a fault of the client's.
-    pub(super) fn fail(&mut self, fault: &AmqpError, link: &mut Link) {
-        self.state = State::Closing;
-        self.confirms = None;
-        link.send(self.number, &replies::channel_close(fault));
-    }
-
-    /// Slot and queue of a delivery in the ledger's terms.
-    pub(super) fn enter(&mut self, queue: &QueueRef, slot: Slot, credited: bool) -> u64 {
+    /// The next delivery tag, for a message that was got.
+    pub(super) fn enter(&mut self, queue: &QueueRef, slot: Slot) -> u64 {
         if slot == Slot::NONE {
             return self.ledger.skip();
         }
         let source = self.ledger.source(queue);
-        self.ledger.push(source, slot, credited)
+        self.ledger.push(source, slot, false)
     }
 }

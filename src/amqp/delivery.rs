@@ -3,30 +3,30 @@
 //! Owns the encoding of deliver, get-ok and return with their content, straight into the
 //! connection's output.
 
-use super::channel::Channel;
+use super::channel::{Channel, State};
 use super::link::Link;
 use crate::base::limits::BODY_BY_REFERENCE_BYTES;
 use crate::codec::FrameKind;
 use crate::codec::encode::{self, DeliverHead, GetOkHead};
 use crate::message::Message;
-use crate::queue::{Delivery, Got, QueueRef};
+use crate::queue::{Delivery, Got, QueueRef, Slot};
 
 impl Channel {
-    /// Sends what a queue handed over. A consumer that is no longer there gets nothing, but the
-    /// delivery is entered all the same, so that [`Channel::requeue_all`] finds it.
+    /// Sends what a queue handed over. On a channel that is closing the delivery is only entered, so
+    /// that it goes back with all the others.
     pub(super) fn deliver(&mut self, delivery: &Delivery, link: &mut Link) {
-        let Some(consumer) = self.consumers.get(&delivery.token.number) else { return };
-        let tag = consumer.tag.clone();
-        let delivery_tag = match delivery.needs_ack() {
-            false => self.ledger.skip(),
-            true => {
-                let source = consumer.source;
-                self.ledger.push(source, delivery.slot, true)
-            }
+        // A consumer stays here until what was handed over to it has been taken.
+        let Some(consumer) = self.consumers.get(delivery.token.number as usize) else { return };
+        let delivery_tag = match delivery.slot {
+            Slot::NONE => self.ledger.skip(),
+            slot => self.ledger.push(consumer.source, slot, true),
         };
+        if self.state == State::Closing {
+            return;
+        }
         let message = &delivery.message;
         let head = DeliverHead {
-            consumer_tag: tag.as_bytes(),
+            consumer_tag: consumer.tag.as_bytes(),
             delivery_tag,
             redelivered: delivery.redelivered,
             exchange: message.exchange(),
@@ -40,7 +40,7 @@ impl Channel {
     pub(super) fn got(&mut self, queue: &QueueRef, got: &Got, link: &mut Link) {
         let message = &got.message;
         let head = GetOkHead {
-            delivery_tag: self.enter(queue, got.slot, false),
+            delivery_tag: self.enter(queue, got.slot),
             redelivered: got.redelivered,
             exchange: message.exchange(),
             routing_key: message.routing_key(),

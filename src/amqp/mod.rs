@@ -10,6 +10,7 @@
 
 mod assembly;
 mod channel;
+mod channels;
 mod commands;
 mod confirms;
 mod connection;
@@ -20,13 +21,13 @@ mod link;
 mod out_buffer;
 mod outbox;
 mod replies;
+mod session;
 mod task;
 
 use std::time::Duration;
 
 use connection::Connection;
 use out_buffer::OutBuffer;
-use outbox::Outbox;
 pub use task::serve;
 
 use crate::config::Config;

@@ -12,11 +12,13 @@ use tokio::sync::Notify;
 
 use crate::base::AmqpError;
 use crate::base::limits::OUTBOUND_HIGH_BYTES;
+use crate::broker::ConnectionHandle;
 use crate::queue::{ConsumerPort, ConsumerToken, Delivery};
+use crate::store::Durable;
 
 /// A connection's mailbox.
 #[derive(Default)]
-pub struct Outbox {
+pub(super) struct Outbox {
     inner: Mutex<Inner>,
     wake: Notify,
     /// Octets handed over or encoded and not yet taken by the socket.
@@ -42,17 +44,6 @@ pub(super) struct News {
 }
 
 impl Outbox {
-    /// Has the connection close with `reason` (320 at shutdown).
-    pub fn close(&self, reason: AmqpError) {
-        self.inner.lock().close.get_or_insert(reason);
-        self.wake.notify_one();
-    }
-
-    /// Has the task look again at what it waits for.
-    pub fn wake(&self) {
-        self.wake.notify_one();
-    }
-
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }
@@ -86,6 +77,20 @@ impl Outbox {
         if self.room_bytes() > 0 {
             self.wake.notify_one();
         }
+    }
+}
+
+impl ConnectionHandle for Outbox {
+    fn close(&self, reason: AmqpError) {
+        self.inner.lock().close.get_or_insert(reason);
+        self.wake.notify_one();
+    }
+}
+
+/// What the connection waits for in the log has come, or never will.
+impl Durable for Outbox {
+    fn durable(&self) {
+        self.wake.notify_one();
     }
 }
 

@@ -2,26 +2,12 @@
 //!
 //! Owns their building from our types.
 
-use amq_protocol::protocol::{AMQPClass, basic, channel, connection, exchange, queue};
-use amq_protocol::types::ShortString;
+use amq_protocol::protocol::{
+    AMQPClass, access, basic, channel, confirm, connection, exchange, queue,
+};
 
-use crate::base::{AmqpError, Name};
-use crate::base::limits::SHORTSTR_MAX;
-
-/// A short string; longer ones, which only a fault in the broker could make, are cut.
-pub(super) fn short(text: &str) -> ShortString {
-    let cut = text.get(..text.floor_char_boundary(SHORTSTR_MAX)).unwrap_or_default();
-    ShortString::try_new(cut).unwrap_or_default()
-}
-
-pub(super) fn connection_close(fault: &AmqpError) -> AMQPClass {
-    AMQPClass::Connection(connection::AMQPMethod::Close(connection::Close {
-        reply_code: fault.code.code(),
-        reply_text: short(&fault.text),
-        class_id: fault.class_id,
-        method_id: fault.method_id,
-    }))
-}
+use crate::base::Name;
+use crate::codec::encode::short_string as short;
 
 pub(super) fn connection_close_ok() -> AMQPClass {
     AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}))
@@ -33,15 +19,6 @@ pub(super) fn connection_open_ok() -> AMQPClass {
 
 pub(super) fn channel_open_ok() -> AMQPClass {
     AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {}))
-}
-
-pub(super) fn channel_close(fault: &AmqpError) -> AMQPClass {
-    AMQPClass::Channel(channel::AMQPMethod::Close(channel::Close {
-        reply_code: fault.code.code(),
-        reply_text: short(&fault.text),
-        class_id: fault.class_id,
-        method_id: fault.method_id,
-    }))
 }
 
 pub(super) fn channel_close_ok() -> AMQPClass {
@@ -123,12 +100,10 @@ pub(super) fn recover_ok() -> AMQPClass {
 }
 
 pub(super) fn confirm_select_ok() -> AMQPClass {
-    use amq_protocol::protocol::confirm;
     AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {}))
 }
 
 pub(super) fn access_request_ok() -> AMQPClass {
-    use amq_protocol::protocol::access;
     AMQPClass::Access(access::AMQPMethod::RequestOk(access::RequestOk {}))
 }
 

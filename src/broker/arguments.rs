@@ -111,13 +111,14 @@ pub(super) fn equivalent(
         if !agree {
             let received = received.map(|v| (v.type_name(), v.to_string()));
             let current = current.map(|v| (v.type_name(), v.to_string()));
-            let side = |side: &'_ Option<(&'static str, String)>| -> Option<ArgValue<'_>> {
-                side.as_ref().map(|(kind, value)| ArgValue { kind, value })
-            };
-            return Err(AmqpError::inequivalent_arg(name, at, side(&received), side(&current)));
+            return Err(AmqpError::inequivalent_arg(name, at, shown(&received), shown(&current)));
         }
     }
     Ok(())
+}
+
+fn shown<'a>(side: &'a Option<(&'static str, String)>) -> Option<ArgValue<'a>> {
+    side.as_ref().map(|(kind, value)| ArgValue { kind, value })
 }
 
 /// A binding's arguments in the order that identifies it (A3.15).

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::arguments::{self, Compared};
 use super::rows::{BindingRow, ExchangeRow};
 use super::vhost::{Change, Durably, Vhost};
-use crate::base::{AmqpError, Name, Resource};
+use crate::base::{AmqpError, ConnectionId, Name, Resource};
 use crate::codec::RawTable;
 use crate::queue::QueueRef;
 use crate::router::{
@@ -139,15 +139,18 @@ impl Vhost {
         })
     }
 
-    /// queue.unbind.
+    /// queue.unbind. Of another connection's exclusive queue: 405, if the binding is there at all.
     pub fn unbind_queue(
         &self,
         queue: &QueueRef,
         spec: &BindingSpec,
+        connection: ConnectionId,
     ) -> Result<Durably<()>, AmqpError> {
         not_default(&spec.source)?;
         self.change(|change| {
-            change.unbind(Destination::Queue(queue.clone()), spec);
+            if change.unbind(Destination::Queue(queue.clone()), spec) {
+                self.not_locked(queue, connection)?;
+            }
             Ok(())
         })
     }
@@ -206,13 +209,14 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn unbind(&mut self, destination: Destination<QueueRef>, spec: &BindingSpec) {
+    /// Whether the binding was there.
+    fn unbind(&mut self, destination: Destination<QueueRef>, spec: &BindingSpec) -> bool {
         let arguments = arguments::of_binding(&spec.arguments);
         let graph = &mut self.topology.graph;
         let source = spec.source.as_bytes();
         let unbound = graph.unbind(source, destination.clone(), &spec.key, arguments.clone());
         if !unbound.existed {
-            return;
+            return false;
         }
         self.changed = true;
         self.record_binding(destination, spec, arguments, false);
@@ -221,6 +225,7 @@ impl Change<'_> {
                 self.remove_exchange(&name);
             }
         }
+        true
     }
 
     /// A binding is durable if and only if both its ends are (A3.17).

@@ -174,7 +174,7 @@ impl Vhost {
         Ok(Durably { value: count, end: removed.end })
     }
 
-    fn not_locked(&self, queue: &QueueRef, connection: ConnectionId) -> Result<(), AmqpError> {
+    pub(super) fn not_locked(&self, queue: &QueueRef, connection: ConnectionId) -> Result<(), AmqpError> {
         match queue.exclusive_to {
             Some(owner) if owner != connection => {
                 Err(AmqpError::locked_queue(&queue.name, self.name()))

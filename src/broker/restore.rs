@@ -57,7 +57,8 @@ impl Broker {
             "data directory opened"
         );
         let failure = Arc::new(FailureWatch::default());
-        log.notify_when_failed(failure.clone());
+        // Nothing ever ends so far out: the call comes when the log fails.
+        log.notify_when_durable(LogPos(u64::MAX), failure.clone());
         let auth = &config.auth;
         let default = Credentials {
             user: auth.default_user.clone(),

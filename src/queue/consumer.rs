@@ -44,6 +44,18 @@ pub struct Delivery {
     pub redelivered: bool,
 }
 
+impl Delivery {
+    /// Octets it counts for on its way to the socket.
+    pub fn cost(&self) -> usize {
+        cost(&self.message)
+    }
+}
+
+/// Never nothing, so that empty messages are bounded too.
+fn cost(message: &Message) -> usize {
+    message.size() + std::mem::size_of::<Delivery>()
+}
+
 /// The way from a queue to a consumer's connection. Called with the queue's lock held, so an
 /// implementation may lock only what is below a queue, and must not block.
 pub trait ConsumerPort: Send + Sync {
@@ -147,7 +159,7 @@ impl Consumer {
         if !self.spec.no_ack {
             self.in_flight += 1;
         }
-        self.staged_bytes += entry.message.size().max(1);
+        self.staged_bytes += cost(&entry.message);
         self.staged.push(Delivery {
             message: entry.message.clone(),
             token: self.spec.token,

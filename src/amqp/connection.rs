@@ -1,0 +1,329 @@
+//! A connection's state machine: octets in, octets out.
+//!
+//! Owns the protocol header, the handshake and closing from either side (A1); a [`Session`] does
+//! what lies between. Never waits: the task around it reads, writes and keeps time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use amq_protocol::protocol::{AMQPClass, connection};
+use bytes::BytesMut;
+use tracing::{debug, info, warn};
+
+use super::handshake::{self, Fault, Opened, Progress, Step};
+use super::link::Link;
+use super::outbox::Outbox;
+use super::session::{Go, Session};
+use super::{OutBuffer, Settings, replies};
+use crate::base::limits::{CLOSE_OK_TIMEOUT, FRAME_MIN, OUTBOUND_HIGH_BYTES, SILENT_CLOSE_DELAY};
+use crate::base::{AmqpError, ConnectionId, LogPos};
+use crate::broker::Broker;
+use crate::codec::protocol::PROTOCOL_HEADER_LEN;
+use crate::codec::{
+    FrameCursor, FrameKind, FrameSplitter, Method, ProtocolHeader, encode, parse_method,
+    protocol_header,
+};
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Before connection.open: the handshake's deadline holds.
+    Handshake,
+    /// Open for business.
+    Open,
+    /// connection.close was sent: the answer is waited for, but not for ever.
+    Closing(Duration),
+    /// Nothing is read or said any more, and after this the socket closes (A1.13).
+    Silent(Duration),
+    /// The socket closes once everything is written.
+    Ended,
+}
+
+enum Stage {
+    Header,
+    Handshake(Step),
+    Session(Box<Session>),
+    /// Ended before it began.
+    Nothing,
+}
+
+/// See the module.
+pub(super) struct Connection {
+    id: ConnectionId,
+    broker: Arc<Broker>,
+    settings: Arc<Settings>,
+    outbox: Arc<Outbox>,
+    peer: IpAddr,
+    splitter: FrameSplitter,
+    stage: Stage,
+    phase: Phase,
+    heartbeat_s: u16,
+    /// The output until there is a session, which has its own.
+    early: OutBuffer,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: ConnectionId,
+        broker: Arc<Broker>,
+        settings: Arc<Settings>,
+        outbox: Arc<Outbox>,
+        peer: IpAddr,
+    ) -> Self {
+        Connection {
+            id,
+            broker,
+            settings,
+            outbox,
+            peer,
+            // Until tune-ok the smallest limit holds (A1.6).
+            splitter: FrameSplitter::new(FRAME_MIN),
+            stage: Stage::Header,
+            phase: Phase::Handshake,
+            heartbeat_s: 0,
+            early: OutBuffer::default(),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Seconds between heartbeats; 0 before they are negotiated, or for none.
+    pub(super) fn heartbeat_s(&self) -> u16 {
+        self.heartbeat_s
+    }
+
+    pub(super) fn out(&mut self) -> &mut OutBuffer {
+        match &mut self.stage {
+            Stage::Session(session) => &mut session.link.out,
+            _ => &mut self.early,
+        }
+    }
+
+    /// Whether the socket should be read: not while its own answers or the log pile up.
+    pub(super) fn wants_input(&mut self) -> bool {
+        match self.phase {
+            Phase::Silent(_) | Phase::Ended => false,
+            Phase::Handshake | Phase::Closing(_) => true,
+            Phase::Open => self.out().len() < OUTBOUND_HIGH_BYTES && self.broker.log().has_room(),
+        }
+    }
+
+    /// Takes what was read. Of `buf` a frame that is not whole yet is left.
+    pub(super) fn receive(&mut self, buf: &mut BytesMut) {
+        loop {
+            if matches!(self.phase, Phase::Silent(_) | Phase::Ended) {
+                buf.clear();
+                return;
+            }
+            let more = match &mut self.stage {
+                Stage::Header => self.header(buf),
+                Stage::Handshake(_) => self.handshake_frame(buf),
+                Stage::Session(_) => {
+                    self.session_frames(buf);
+                    false
+                }
+                Stage::Nothing => false,
+            };
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn header(&mut self, buf: &mut BytesMut) -> bool {
+        match protocol_header(buf) {
+            ProtocolHeader::Incomplete => false,
+            ProtocolHeader::Accepted => {
+                let _ = buf.split_to(PROTOCOL_HEADER_LEN);
+                handshake::start(self.early.tail());
+                self.stage = Stage::Handshake(Step::Starting);
+                true
+            }
+            ProtocolHeader::Refused(answer) => {
+                debug!(connection = %self.id, "not AMQP 0-9-1");
+                self.early.tail().extend_from_slice(&answer);
+                self.phase = Phase::Ended;
+                true
+            }
+        }
+    }
+
+    /// One frame at a time: tune-ok changes the limit for the next.
+    fn handshake_frame(&mut self, buf: &mut BytesMut) -> bool {
+        let scan = self.splitter.scan_first(buf);
+        if scan.complete == 0 {
+            if let Some(fault) = scan.fault {
+                self.give_up(&fault);
+            }
+            return false;
+        }
+        let octets = buf.split_to(scan.complete).freeze();
+        let frame = match FrameCursor::new(&octets).next_frame() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return true,
+            Err(fault) => {
+                self.give_up(&fault);
+                return true;
+            }
+        };
+        match (frame.kind, frame.channel) {
+            (FrameKind::Heartbeat, 0) => {}
+            (FrameKind::Method, 0) => match parse_method(frame.payload) {
+                Ok(Method::Other(command)) => self.handshake_method(&command),
+                Ok(_) => self.give_up(&AmqpError::unexpected_method("starting")),
+                Err(fault) => self.give_up(&fault),
+            },
+            (kind, _) => self.give_up(&AmqpError::unexpected_frame(kind as u8, frame.payload)),
+        }
+        true
+    }
+
+    fn handshake_method(&mut self, command: &crate::codec::Command) {
+        if let AMQPClass::Connection(connection::AMQPMethod::Close(_)) = &command.method {
+            encode::write_method(self.early.tail(), 0, &replies::connection_close_ok());
+            self.phase = Phase::Ended;
+            return;
+        }
+        let Stage::Handshake(step) = std::mem::replace(&mut self.stage, Stage::Nothing) else {
+            return;
+        };
+        let out = self.early.tail();
+        match step.take(command, &self.broker, &self.settings, self.peer, out) {
+            Ok(Progress::Next(step)) => {
+                if let Step::Opening { tuned, .. } = &step {
+                    self.splitter.set_frame_max(tuned.frame_max);
+                    self.heartbeat_s = tuned.heartbeat_s;
+                }
+                self.stage = Stage::Handshake(step);
+            }
+            Ok(Progress::Opened(opened)) => self.open(opened),
+            Err(Fault::Silent(fault)) => self.give_up(&fault),
+            Err(Fault::Told(fault)) => {
+                info!(connection = %self.id, fault = fault.text, "connection refused");
+                encode::write_close(self.early.tail(), 0, &fault);
+                self.phase = Phase::Closing(SILENT_CLOSE_DELAY);
+            }
+        }
+    }
+
+    fn open(&mut self, opened: Opened) {
+        let Opened { user, capabilities, tuned, vhost } = opened;
+        debug!(connection = %self.id, user = %user, vhost = %vhost.name(), "connection open");
+        let mut link = Link {
+            id: self.id,
+            broker: Arc::clone(&self.broker),
+            settings: Arc::clone(&self.settings),
+            vhost,
+            user,
+            capabilities,
+            frame_max: tuned.frame_max,
+            outbox: Arc::clone(&self.outbox),
+            out: std::mem::take(&mut self.early),
+            exclusive: Vec::new(),
+        };
+        link.send(0, &replies::connection_open_ok());
+        self.stage = Stage::Session(Box::new(Session::new(link, tuned.channel_max)));
+        self.phase = Phase::Open;
+    }
+
+    fn session_frames(&mut self, buf: &mut BytesMut) {
+        let scan = self.splitter.scan(buf);
+        let frames = buf.split_to(scan.complete).freeze();
+        if let Phase::Closing(_) = self.phase {
+            return self.closing_frames(&frames);
+        }
+        let Stage::Session(session) = &mut self.stage else { return };
+        match session.frames(&frames) {
+            Ok(Go::Closed) => self.phase = Phase::Ended,
+            Ok(Go::On) => match scan.fault {
+                Some(fault) => self.close(&fault),
+                // The next read should find room for the frame that has begun.
+                None => buf.reserve(scan.missing),
+            },
+            Err(fault) => self.close(&fault),
+        }
+    }
+
+    /// After connection.close only its answer counts, or the client's own close.
+    fn closing_frames(&mut self, frames: &bytes::Bytes) {
+        let mut cursor = FrameCursor::new(frames);
+        while let Ok(Some(frame)) = cursor.next_frame() {
+            if frame.kind != FrameKind::Method || frame.channel != 0 {
+                continue;
+            }
+            let Ok(Method::Other(command)) = parse_method(frame.payload) else { continue };
+            match &command.method {
+                AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => {
+                    self.phase = Phase::Ended;
+                }
+                AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
+                    encode::write_method(self.out().tail(), 0, &replies::connection_close_ok());
+                    self.phase = Phase::Ended;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes with a reason that the client is told.
+    fn close(&mut self, reason: &AmqpError) {
+        match &mut self.stage {
+            Stage::Session(session) if self.phase == Phase::Open => {
+                warn!(connection = %self.id, reason = reason.text, "connection closed");
+                session.end();
+                encode::write_close(session.link.tail(), 0, reason);
+                let most = Duration::from_secs(self.heartbeat_s.into());
+                let wait = if most.is_zero() { CLOSE_OK_TIMEOUT } else { most };
+                self.phase = Phase::Closing(wait.min(CLOSE_OK_TIMEOUT));
+            }
+            Stage::Session(_) => {}
+            _ => self.phase = Phase::Ended,
+        }
+    }
+
+    /// Ends a handshake without a word (A1.13, A1.14).
+    fn give_up(&mut self, fault: &AmqpError) {
+        info!(connection = %self.id, peer = %self.peer, fault = fault.text, "handshake failed");
+        self.phase = Phase::Silent(SILENT_CLOSE_DELAY);
+    }
+
+    /// Does what other tasks have left for the connection.
+    pub(super) fn work(&mut self) {
+        let reason = match &mut self.stage {
+            Stage::Session(session) => session.work(),
+            _ => self.outbox.take(&mut Vec::new()).close,
+        };
+        if let Some(reason) = reason {
+            self.close(&reason);
+        }
+    }
+
+    /// The log position that something here waits for.
+    pub(super) fn waits_for(&mut self) -> Option<LogPos> {
+        match &mut self.stage {
+            Stage::Session(session) => session.waits_for(),
+            _ => None,
+        }
+    }
+
+    /// The socket took something.
+    pub(super) fn written(&mut self) {
+        if let Stage::Session(session) = &mut self.stage {
+            session.written();
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self) {
+        self.out().tail().extend_from_slice(&encode::HEARTBEAT);
+    }
+
+    /// The socket is gone: takes back all that the connection held.
+    pub(super) fn end(&mut self) {
+        if let Stage::Session(session) = &mut self.stage {
+            session.end();
+        }
+    }
+}

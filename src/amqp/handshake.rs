@@ -1,0 +1,267 @@
+//! From the protocol header to connection.open (A1.1 to A1.7, A1.14).
+//!
+//! Owns the steps of the handshake and what is negotiated in it. Ends in [`Opened`], all that a
+//! running connection needs to know.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, connection};
+use amq_protocol::types::{AMQPValue, FieldTable};
+use bytes::BytesMut;
+use tracing::info;
+
+use super::Settings;
+use super::link::Capabilities;
+use crate::auth::Credentials;
+use crate::base::limits::FRAME_MIN_SPEC;
+use crate::base::{AmqpError, Name};
+use crate::broker::{Broker, Vhost};
+use crate::codec::encode::{short_string, write_method};
+use crate::codec::{Command, RawTable, Value};
+
+const MECHANISMS: &str = "PLAIN AMQPLAIN";
+
+/// Where the handshake stands, and what was learnt so far.
+pub(super) enum Step {
+    /// Waits for start-ok.
+    Starting,
+    /// Waits for tune-ok.
+    Tuning { user: Name, capabilities: Capabilities },
+    /// Waits for open.
+    Opening { user: Name, capabilities: Capabilities, tuned: Tuned },
+}
+
+/// What tune-ok settled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuned {
+    pub(super) channel_max: u16,
+    pub(super) frame_max: u32,
+    pub(super) heartbeat_s: u16,
+}
+
+/// The result of the handshake.
+pub(super) struct Opened {
+    pub(super) user: Name,
+    pub(super) capabilities: Capabilities,
+    pub(super) tuned: Tuned,
+    pub(super) vhost: Arc<Vhost>,
+}
+
+/// What a step leads to.
+pub(super) enum Progress {
+    Next(Step),
+    Opened(Opened),
+}
+
+/// Why a handshake ends.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The client is told.
+    Told(AmqpError),
+    /// The socket closes without a word, after a pause; the text is for the log.
+    Silent(AmqpError),
+}
+
+/// Writes connection.start (A1.3).
+pub(super) fn start(out: &mut BytesMut) {
+    let start = connection::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties: server_properties(),
+        mechanisms: MECHANISMS.into(),
+        locales: "en_US".into(),
+    };
+    write_method(out, 0, &AMQPClass::Connection(connection::AMQPMethod::Start(start)));
+}
+
+impl Step {
+    /// Takes the next method of class connection.
+    pub(super) fn take(
+        self,
+        command: &Command,
+        broker: &Broker,
+        settings: &Settings,
+        peer: IpAddr,
+        out: &mut BytesMut,
+    ) -> Result<Progress, Fault> {
+        use connection::AMQPMethod::{Open, StartOk, TuneOk};
+        let AMQPClass::Connection(method) = &command.method else {
+            return Err(Fault::Silent(AmqpError::unexpected_method(self.name())));
+        };
+        match (self, method) {
+            (Step::Starting, StartOk(start_ok)) => {
+                let capabilities = capabilities(&command.arguments);
+                let user = login(start_ok, capabilities, broker, peer)?;
+                tune(settings, out);
+                Ok(Progress::Next(Step::Tuning { user, capabilities }))
+            }
+            (Step::Tuning { user, capabilities }, TuneOk(tune_ok)) => {
+                let tuned = tuned(tune_ok, settings).map_err(Fault::Silent)?;
+                Ok(Progress::Next(Step::Opening { user, capabilities, tuned }))
+            }
+            (Step::Opening { user, capabilities, tuned }, Open(open)) => {
+                let name = open.virtual_host.as_str();
+                let vhost = broker
+                    .vhost(name)
+                    .ok_or_else(|| Fault::Told(AmqpError::vhost_not_found(name).at(10, 40)))?;
+                Ok(Progress::Opened(Opened { user, capabilities, tuned, vhost }))
+            }
+            (step, _) => Err(Fault::Silent(AmqpError::unexpected_method(step.name()))),
+        }
+    }
+
+    /// RabbitMQ's word for it.
+    fn name(&self) -> &'static str {
+        match self {
+            Step::Starting => "starting",
+            Step::Tuning { .. } => "tuning",
+            Step::Opening { .. } => "opening",
+        }
+    }
+}
+
+fn server_properties() -> FieldTable {
+    let yes = AMQPValue::Boolean(true);
+    let mut capabilities = FieldTable::default();
+    for name in [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "per_consumer_qos",
+        "authentication_failure_close",
+    ] {
+        capabilities.insert(short_string(name), yes.clone());
+    }
+    let mut properties = FieldTable::default();
+    for (name, value) in [
+        ("product", "Warren"),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("platform", "Rust"),
+        ("copyright", "Copyright (c) the Warren authors"),
+        ("information", "Licensed under the Apache License 2.0"),
+        ("cluster_name", "warren"),
+    ] {
+        properties.insert(short_string(name), AMQPValue::LongString(value.into()));
+    }
+    properties.insert(short_string("capabilities"), AMQPValue::FieldTable(capabilities));
+    properties
+}
+
+fn capabilities(client_properties: &RawTable) -> Capabilities {
+    let Some(Value::Table(table)) = client_properties.get("capabilities") else {
+        return Capabilities::default();
+    };
+    let has = |name| matches!(table.get(name), Some(Value::Bool(true)));
+    Capabilities {
+        consumer_cancel_notify: has("consumer_cancel_notify"),
+        authentication_failure_close: has("authentication_failure_close"),
+    }
+}
+
+fn login(
+    start_ok: &connection::StartOk,
+    capabilities: Capabilities,
+    broker: &Broker,
+    peer: IpAddr,
+) -> Result<Name, Fault> {
+    let mechanism = start_ok.mechanism.as_str();
+    let response = start_ok.response.as_bytes();
+    let given = match mechanism {
+        "PLAIN" => plain(response),
+        "AMQPLAIN" => amqplain(response),
+        _ => return Err(Fault::Silent(AmqpError::unknown_mechanism(mechanism))),
+    };
+    let given = given.ok_or_else(|| Fault::Silent(AmqpError::malformed_sasl(mechanism)))?;
+    broker.users().login(&given, peer).map_err(|reason| {
+        info!(user = given.user, mechanism, %peer, %reason, "login refused");
+        let refused = AmqpError::login_refused(mechanism);
+        match capabilities.authentication_failure_close {
+            true => Fault::Told(refused),
+            false => Fault::Silent(refused),
+        }
+    })
+}
+
+/// `\0user\0password`; an authorisation identity in front is refused (A10, Corrections).
+fn plain(response: &[u8]) -> Option<Credentials> {
+    let mut parts = response.splitn(3, |&octet| octet == 0);
+    let (authzid, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    let user = std::str::from_utf8(user).ok()?.to_owned();
+    authzid.is_empty().then(|| Credentials { user, password: password.to_vec() })
+}
+
+/// A table without its length, with LOGIN and PASSWORD (A10).
+fn amqplain(response: &[u8]) -> Option<Credentials> {
+    let table = RawTable::new(bytes::Bytes::copy_from_slice(response)).ok()?;
+    let (Value::LongStr(user), Value::LongStr(password)) =
+        (table.get("LOGIN")?, table.get("PASSWORD")?)
+    else {
+        return None;
+    };
+    let user = std::str::from_utf8(user).ok()?.to_owned();
+    Some(Credentials { user, password: password.to_vec() })
+}
+
+fn tune(settings: &Settings, out: &mut BytesMut) {
+    let tune = connection::Tune {
+        channel_max: settings.channel_max,
+        frame_max: settings.frame_max_bytes,
+        heartbeat: settings.heartbeat_s,
+    };
+    write_method(out, 0, &AMQPClass::Connection(connection::AMQPMethod::Tune(tune)));
+}
+
+/// Holds tune-ok against what was offered (A1.6). 0 asks for no limit, which is more than offered.
+/// Frames below RabbitMQ 4's smallest are taken, down to the specification's: older clients ask for
+/// them.
+fn tuned(tune_ok: &connection::TuneOk, settings: &Settings) -> Result<Tuned, AmqpError> {
+    let connection::TuneOk { channel_max, frame_max, heartbeat } = *tune_ok;
+    let too_high = |value: u32, most: u32| value == 0 || value > most;
+    if too_high(frame_max, settings.frame_max_bytes) {
+        return Err(AmqpError::tune_too_high("frame_max", frame_max, settings.frame_max_bytes));
+    }
+    if frame_max < FRAME_MIN_SPEC {
+        return Err(AmqpError::tune_too_low("frame_max", frame_max, FRAME_MIN_SPEC));
+    }
+    if too_high(channel_max.into(), settings.channel_max.into()) {
+        let most = settings.channel_max.into();
+        return Err(AmqpError::tune_too_high("channel_max", channel_max.into(), most));
+    }
+    Ok(Tuned { channel_max, frame_max, heartbeat_s: heartbeat })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a10_plain_wants_a_user_and_a_password() {
+        let given = plain(b"\0guest\0pass\0word").unwrap();
+        assert_eq!((given.user.as_str(), &given.password[..]), ("guest", &b"pass\0word"[..]));
+        for malformed in [&b""[..], b"guest", b"\0guest", b"admin\0guest\0guest", b"\0\xff\0x"] {
+            assert_eq!(plain(malformed), None, "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn a10_amqplain_is_a_table_without_its_length() {
+        let given = amqplain(b"\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x03abc").unwrap();
+        assert_eq!((given.user.as_str(), &given.password[..]), ("guest", &b"abc"[..]));
+        assert_eq!(amqplain(b"\x05LOGINS\0\0\0\x05guest"), None);
+        assert_eq!(amqplain(b"\x05LOGINS\0\0\0\xff"), None);
+    }
+
+    #[test]
+    fn a1_6_tune_ok_may_ask_for_less_but_not_for_more() {
+        let settings = Settings::from(&crate::config::Config::default());
+        let ask = |channel_max, frame_max| {
+            tuned(&connection::TuneOk { channel_max, frame_max, heartbeat: 5 }, &settings)
+        };
+        assert!(ask(2047, 131_072).is_ok());
+        assert!(ask(1, 4096).is_ok());
+        let refused = [ask(2047, 0), ask(2047, 131_073), ask(2047, 4095), ask(0, 8192), ask(2048, 8192)];
+        assert!(refused.iter().all(Result::is_err));
+    }
+}

@@ -1,0 +1,289 @@
+//! A connection between connection.open and its end: channels, batches, deliveries.
+//!
+//! Owns the channels and the order of work: frames in the order they came, then one flush of every
+//! channel that has something, then what other tasks left in the outbox.
+
+use bytes::Bytes;
+use tracing::warn;
+
+use amq_protocol::protocol::{AMQPClass, channel, connection};
+
+use super::channel::{After, Channel, State};
+use super::channels::Channels;
+use super::link::Link;
+use super::outbox::News;
+use super::replies;
+use crate::base::{AmqpError, LogPos};
+use crate::codec::{Frame, FrameCursor, FrameKind, Method, encode, parse_method};
+use crate::queue::Delivery;
+
+/// Whether the connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Go {
+    On,
+    /// The client closed it; close-ok is written.
+    Closed,
+}
+
+/// See the module.
+pub(super) struct Session {
+    pub(super) link: Link,
+    channels: Channels,
+    channel_max: u16,
+    /// Channels with something to flush.
+    dirty: Vec<u16>,
+    /// Channels that wait for the log before they confirm.
+    confirming: Vec<u16>,
+    /// Kept for its allocation.
+    deliveries: Vec<Delivery>,
+    /// Octets of deliveries that are encoded, and count in the outbox until they are written.
+    encoded_bytes: usize,
+}
+
+impl Session {
+    pub(super) fn new(link: Link, channel_max: u16) -> Self {
+        Session {
+            link,
+            channels: Channels::default(),
+            channel_max,
+            dirty: Vec::new(),
+            confirming: Vec::new(),
+            deliveries: Vec::new(),
+            encoded_bytes: 0,
+        }
+    }
+
+    /// Takes whole frames, as one batch.
+    ///
+    /// # Errors
+    /// A fault that closes the connection. What came before it has been done.
+    pub(super) fn frames(&mut self, frames: &Bytes) -> Result<Go, AmqpError> {
+        let done = self.each_frame(frames);
+        let flushed = self.flush();
+        let go = done?;
+        flushed.map(|()| go)
+    }
+
+    fn each_frame(&mut self, frames: &Bytes) -> Result<Go, AmqpError> {
+        let mut cursor = FrameCursor::new(frames);
+        while let Some(frame) = cursor.next_frame()? {
+            if frame.channel != 0 {
+                self.channel_frame(&frame, frames, &mut cursor)?;
+            } else if self.connection_frame(&frame)? == Go::Closed {
+                return Ok(Go::Closed);
+            }
+        }
+        Ok(Go::On)
+    }
+
+    fn connection_frame(&mut self, frame: &Frame<'_>) -> Result<Go, AmqpError> {
+        match frame.kind {
+            FrameKind::Heartbeat => return Ok(Go::On),
+            FrameKind::Method => {}
+            kind => return Err(AmqpError::unexpected_frame(kind as u8, frame.payload)),
+        }
+        let method = parse_method(frame.payload)?;
+        let (class_id, method_id) = method.id();
+        match &method {
+            Method::Other(command) => match &command.method {
+                AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
+                    self.flush()?;
+                    self.end();
+                    self.link.send(0, &replies::connection_close_ok());
+                    Ok(Go::Closed)
+                }
+                AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => Ok(Go::Closed),
+                _ => Err(AmqpError::unexpected_method("running").at(class_id, method_id)),
+            },
+            _ => Err(AmqpError::unexpected_frame(frame.kind as u8, frame.payload)),
+        }
+    }
+
+    fn channel_frame<'b>(
+        &mut self,
+        frame: &Frame<'b>,
+        frames: &Bytes,
+        cursor: &mut FrameCursor<'b>,
+    ) -> Result<(), AmqpError> {
+        let number = frame.channel;
+        let Some(channel) = self.channels.get(number) else { return self.open(frame) };
+        if channel.state == State::Closing {
+            return self.closing_frame(frame);
+        }
+        let done = channel.frame(frame, frames, cursor, &mut self.link);
+        if channel.is_dirty() && !channel.marked {
+            channel.marked = true;
+            self.dirty.push(number);
+        }
+        match done {
+            Ok(After::Nothing) => Ok(()),
+            Ok(After::Cancel { number: consumer, nowait }) => {
+                self.take_deliveries();
+                if let Some(channel) = self.channels.get(number) {
+                    channel.finish_cancel(consumer, nowait, &mut self.link);
+                }
+                Ok(())
+            }
+            Ok(After::Close) => {
+                self.end_channel(number);
+                self.channels.remove(number);
+                self.link.send(number, &replies::channel_close_ok());
+                Ok(())
+            }
+            Err(fault) if fault.is_hard() => Err(fault),
+            Err(fault) => self.fail_channel(number, &fault),
+        }
+    }
+
+    /// A frame on a channel that is not open: only channel.open will do (A1.18).
+    fn open(&mut self, frame: &Frame<'_>) -> Result<(), AmqpError> {
+        if frame.kind != FrameKind::Method {
+            return Err(AmqpError::expected_channel_open());
+        }
+        let method = parse_method(frame.payload)?;
+        let (class_id, method_id) = method.id();
+        if !matches!(channel_method(&method), Some(channel::AMQPMethod::Open(_))) {
+            return Err(AmqpError::expected_channel_open().at(class_id, method_id));
+        }
+        let open = self.channels.len();
+        if open >= usize::from(self.channel_max) {
+            let fault = AmqpError::channel_limit(open, self.channel_max);
+            return Err(fault.at(class_id, method_id));
+        }
+        self.channels.insert(Channel::new(frame.channel, &self.link));
+        self.link.send(frame.channel, &replies::channel_open_ok());
+        Ok(())
+    }
+
+    /// After a channel error everything is ignored but the end of it (A2).
+    fn closing_frame(&mut self, frame: &Frame<'_>) -> Result<(), AmqpError> {
+        if frame.kind != FrameKind::Method {
+            return Ok(());
+        }
+        let method = parse_method(frame.payload)?;
+        let (class_id, method_id) = method.id();
+        match channel_method(&method) {
+            Some(channel::AMQPMethod::CloseOk(_)) => self.channels.remove(frame.channel),
+            Some(channel::AMQPMethod::Close(_)) => {
+                self.link.send(frame.channel, &replies::channel_close_ok());
+            }
+            Some(channel::AMQPMethod::Open(_)) => {
+                return Err(AmqpError::second_channel_open().at(class_id, method_id));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn fail_channel(&mut self, number: u16, fault: &AmqpError) -> Result<(), AmqpError> {
+        warn!(connection = %self.link.id, channel = number, fault = fault.text, "channel closed");
+        if let Some(channel) = self.channels.get(number) {
+            channel.flush(&mut self.link)?;
+        }
+        self.end_channel(number);
+        encode::write_close(self.link.tail(), number, fault);
+        Ok(())
+    }
+
+    /// Takes back all that a channel holds.
+    fn end_channel(&mut self, number: u16) {
+        let Some(channel) = self.channels.get(number) else { return };
+        channel.stop_consumers(&self.link);
+        self.take_deliveries();
+        if let Some(channel) = self.channels.get(number) {
+            channel.requeue_all(&mut self.link);
+        }
+    }
+
+    /// Flushes all channels.
+    fn flush(&mut self) -> Result<(), AmqpError> {
+        let mut result = Ok(());
+        for number in self.dirty.drain(..) {
+            let Some(channel) = self.channels.get(number) else { continue };
+            channel.marked = false;
+            result = result.and(channel.flush(&mut self.link));
+            if channel.waits_for().is_some() && !self.confirming.contains(&number) {
+                self.confirming.push(number);
+            }
+        }
+        result
+    }
+
+    /// Does what other tasks have left for the connection. The reason if it is to close.
+    pub(super) fn work(&mut self) -> Option<AmqpError> {
+        let news = self.take_deliveries();
+        for token in news.cancelled {
+            if let Some(channel) = self.channels.get(token.channel) {
+                channel.cancelled(token.number, &mut self.link);
+            }
+        }
+        self.link.out.open_gates(self.link.broker.log().durable());
+        let (channels, link) = (&mut self.channels, &mut self.link);
+        self.confirming.retain(|&number| match channels.get(number) {
+            None => false,
+            Some(channel) => {
+                channel.send_confirms(link);
+                channel.waits_for().is_some()
+            }
+        });
+        let mut reason = news.close;
+        if self.link.outbox.take_starved() {
+            for channel in self.channels.iter_mut() {
+                if let Err(fault) = channel.resume_all(&self.link) {
+                    reason.get_or_insert(fault);
+                }
+            }
+        }
+        reason
+    }
+
+    /// The log position that something here waits for.
+    pub(super) fn waits_for(&mut self) -> Option<LogPos> {
+        let channels = &mut self.channels;
+        let confirms = self.confirming.iter();
+        let confirm = confirms.filter_map(|&n| channels.get(n)?.waits_for()).min();
+        confirm.into_iter().chain(self.link.out.gated_by()).min()
+    }
+
+    /// Sends what queues have handed over.
+    fn take_deliveries(&mut self) -> News {
+        let news = self.link.outbox.take(&mut self.deliveries);
+        for delivery in &self.deliveries {
+            self.encoded_bytes += delivery.cost();
+            if let Some(channel) = self.channels.get(delivery.token.channel) {
+                channel.deliver(delivery, &mut self.link);
+            }
+        }
+        self.deliveries.clear();
+        news
+    }
+
+    /// The socket took something: makes room for more deliveries.
+    pub(super) fn written(&mut self) {
+        let keep = self.encoded_bytes.min(self.link.out.len());
+        self.link.outbox.written(self.encoded_bytes - keep);
+        self.encoded_bytes = keep;
+    }
+
+    /// Takes back all that the connection holds: unacked messages to their queues, and the exclusive
+    /// queues away (A1.13). Called once, however it ends.
+    pub(super) fn end(&mut self) {
+        let numbers: Vec<u16> = self.channels.iter_mut().map(|channel| channel.number).collect();
+        for number in numbers {
+            self.end_channel(number);
+        }
+        self.channels = Channels::default();
+        self.confirming.clear();
+        self.link.delete_exclusive();
+    }
+}
+
+fn channel_method<'m>(method: &'m Method<'_>) -> Option<&'m channel::AMQPMethod> {
+    match method {
+        Method::Other(command) => match &command.method {
+            AMQPClass::Channel(method) => Some(method),
+            _ => None,
+        },
+        _ => None,
+    }
+}

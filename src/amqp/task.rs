@@ -1,0 +1,307 @@
+//! The task of one connection: socket, timers, and the loop around the state machine.
+//!
+//! Owns the socket and the read buffer. One round takes what other tasks left, writes, waits for
+//! whatever comes first, and reads once; the cost of a wake-up is shared by all that came with it.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
+
+use super::connection::Phase;
+use super::outbox::Outbox;
+use super::{Connection, Settings};
+use crate::base::LogPos;
+use crate::base::limits::{READ_MAX_BYTES, READ_MIN_BYTES};
+use crate::broker::Broker;
+
+/// Runs a connection from accept to its end.
+pub async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    broker: Arc<Broker>,
+    settings: Arc<Settings>,
+) {
+    let outbox = Arc::new(Outbox::default());
+    let id = broker.connect(outbox.clone());
+    debug!(connection = %id, %peer, %local, "accepted");
+    let (handle, timeout) = (Arc::clone(&broker), settings.handshake_timeout);
+    let connection = Connection::new(id, broker, settings, Arc::clone(&outbox), peer.ip());
+    let mut task = Task {
+        stream,
+        outbox,
+        broker: Arc::clone(&handle),
+        connection,
+        input: Input::default(),
+        pulse: Pulse::default(),
+        watched: None,
+        watching_room: false,
+    };
+    let ended = task.run(timeout).await;
+    task.connection.end();
+    handle.disconnect(id);
+    debug!(connection = %id, %peer, reason = ended.err().map(|e| e.to_string()), "ended");
+}
+
+struct Task {
+    stream: TcpStream,
+    outbox: Arc<Outbox>,
+    broker: Arc<Broker>,
+    connection: Connection,
+    input: Input,
+    pulse: Pulse,
+    /// The log position whose coming to disk will wake us.
+    watched: Option<LogPos>,
+    watching_room: bool,
+}
+
+impl Task {
+    async fn run(&mut self, handshake_timeout: Duration) -> io::Result<()> {
+        let began = Instant::now();
+        let mut phase = Phase::Handshake;
+        let timer = sleep_until(began + handshake_timeout);
+        tokio::pin!(timer);
+        loop {
+            self.connection.work();
+            self.write()?;
+            if self.connection.phase() == Phase::Ended && self.connection.out().is_empty() {
+                return Ok(());
+            }
+            self.watch_log();
+            if phase != self.connection.phase() {
+                phase = self.connection.phase();
+                if let Some(next) = self.deadline(phase) {
+                    timer.as_mut().reset(next);
+                }
+            }
+            let interest = self.interest();
+            tokio::select! {
+                ready = ready(&self.stream, interest) => {
+                    if ready?.is_readable() && self.connection.wants_input() {
+                        self.read()?;
+                    }
+                }
+                () = self.outbox.woken() => {}
+                () = timer.as_mut() => self.on_timer(timer.as_mut())?,
+            }
+        }
+    }
+
+    /// When the timer is due in a phase that has just begun.
+    fn deadline(&mut self, phase: Phase) -> Option<Instant> {
+        let now = Instant::now();
+        match phase {
+            Phase::Handshake => None,
+            Phase::Open => Some(self.pulse.start(self.connection.heartbeat_s(), now)),
+            Phase::Closing(wait) | Phase::Silent(wait) => Some(now + wait),
+            Phase::Ended => Some(now + crate::base::limits::CLOSE_OK_TIMEOUT),
+        }
+    }
+
+    fn on_timer(&mut self, timer: std::pin::Pin<&mut Sleep>) -> io::Result<()> {
+        match self.connection.phase() {
+            Phase::Open => {
+                match self.pulse.beat() {
+                    Beat::Quiet => {}
+                    Beat::Send => self.connection.heartbeat(),
+                    Beat::Dead => return Err(timed_out("missed heartbeats from client")),
+                }
+                self.connection.out().release();
+                self.input.release();
+                timer.reset(Instant::now() + self.pulse.half);
+                Ok(())
+            }
+            Phase::Handshake => Err(timed_out("no connection.open in time")),
+            Phase::Closing(_) => Err(timed_out("no close-ok in time")),
+            Phase::Silent(_) | Phase::Ended => Err(timed_out("closed without a word")),
+        }
+    }
+
+    fn interest(&mut self) -> Option<Interest> {
+        let write = (self.connection.out().sendable_len() > 0).then_some(Interest::WRITABLE);
+        let read = self.connection.wants_input().then_some(Interest::READABLE);
+        match (read, write) {
+            (Some(read), Some(write)) => Some(read | write),
+            (read, write) => read.or(write),
+        }
+    }
+
+    /// Has the log wake us when what we wait for is on disk, or when it takes more again.
+    fn watch_log(&mut self) {
+        let log = self.broker.log();
+        let durable = log.durable();
+        if self.watched.is_some_and(|pos| pos <= durable) {
+            self.watched = None;
+        }
+        if self.watched.is_none()
+            && let Some(pos) = self.connection.waits_for()
+        {
+            self.watched = Some(pos);
+            log.notify_when_durable(pos, self.outbox.clone());
+        }
+        let room = log.has_room();
+        if !room && !self.watching_room {
+            log.notify_when_room(self.outbox.clone());
+        }
+        self.watching_room = !room;
+    }
+
+    /// Writes what may be written, as far as the socket takes it.
+    fn write(&mut self) -> io::Result<()> {
+        let out = self.connection.out();
+        let mut wrote = false;
+        while out.sendable_len() > 0 {
+            match out.write_with(|slices| self.stream.try_write_vectored(slices)) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(_) => wrote = true,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        if wrote {
+            self.pulse.sent = true;
+            self.connection.written();
+        }
+        Ok(())
+    }
+
+    /// Reads once, and has what came done.
+    fn read(&mut self) -> io::Result<()> {
+        match self.input.read(&self.stream) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {
+                self.pulse.received = true;
+                self.connection.receive(&mut self.input.buf);
+                Ok(())
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+async fn ready(stream: &TcpStream, interest: Option<Interest>) -> io::Result<tokio::io::Ready> {
+    match interest {
+        Some(interest) => stream.ready(interest).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn timed_out(what: &'static str) -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, what)
+}
+
+/// The read buffer. It grows with what comes, and an idle connection has none.
+struct Input {
+    buf: BytesMut,
+    chunk: usize,
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Input { buf: BytesMut::new(), chunk: READ_MIN_BYTES }
+    }
+}
+
+impl Input {
+    fn read(&mut self, stream: &TcpStream) -> io::Result<usize> {
+        if self.buf.capacity() - self.buf.len() < self.chunk / 2 {
+            self.buf.reserve(self.chunk);
+        }
+        let room = self.buf.capacity() - self.buf.len();
+        let count = stream.try_read_buf(&mut self.buf)?;
+        if count == room {
+            self.chunk = (self.chunk * 2).min(READ_MAX_BYTES);
+        } else if count < self.chunk / 8 {
+            self.chunk = (self.chunk / 2).max(READ_MIN_BYTES);
+        }
+        Ok(count)
+    }
+
+    fn release(&mut self) {
+        if self.buf.is_empty() {
+            *self = Input::default();
+        }
+    }
+}
+
+/// Heartbeats (A1.12): looked at every half interval.
+#[derive(Default)]
+struct Pulse {
+    half: Duration,
+    enabled: bool,
+    sent: bool,
+    received: bool,
+    /// Halves in a row in which nothing came.
+    silent_halves: u8,
+}
+
+enum Beat {
+    Quiet,
+    Send,
+    Dead,
+}
+
+/// Halves of silence after which a client is dead: two intervals, counted from when the first one
+/// was noticed.
+const SILENT_HALVES_MAX: u8 = 5;
+
+/// How often an idle connection without heartbeats is looked at, to give its buffers back.
+const IDLE_LOOK: Duration = Duration::from_secs(30);
+
+impl Pulse {
+    fn start(&mut self, heartbeat_s: u16, now: Instant) -> Instant {
+        self.enabled = heartbeat_s > 0;
+        self.half = match self.enabled {
+            true => Duration::from_millis(u64::from(heartbeat_s) * 500),
+            false => IDLE_LOOK,
+        };
+        now + self.half
+    }
+
+    fn beat(&mut self) -> Beat {
+        let (sent, received) = (self.sent, self.received);
+        (self.sent, self.received) = (false, false);
+        self.silent_halves = if received { 0 } else { self.silent_halves.saturating_add(1) };
+        match self.enabled {
+            false => Beat::Quiet,
+            true if self.silent_halves >= SILENT_HALVES_MAX => Beat::Dead,
+            true if !sent => Beat::Send,
+            true => Beat::Quiet,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a1_12_a_silent_client_is_dead_between_two_and_three_intervals() {
+        let mut pulse = Pulse::default();
+        pulse.start(10, Instant::now());
+        pulse.received = true;
+        let mut halves = 0;
+        while !matches!(pulse.beat(), Beat::Dead) {
+            halves += 1;
+        }
+        // Each half is 5 s; the last octet came somewhere within the first.
+        assert!((4..=5).contains(&halves), "{halves}");
+    }
+
+    #[test]
+    fn a1_12_a_heartbeat_is_sent_only_when_nothing_else_was() {
+        let mut pulse = Pulse::default();
+        pulse.start(10, Instant::now());
+        pulse.sent = true;
+        assert!(matches!(pulse.beat(), Beat::Quiet));
+        assert!(matches!(pulse.beat(), Beat::Send));
+    }
+}
