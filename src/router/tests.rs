@@ -219,6 +219,26 @@ fn a3_4_a_node_of_many_words_finds_and_loses_each() {
 }
 
 #[test]
+fn a3_4_words_of_every_length() {
+    let mut graph = graph();
+    for length in 1..60 {
+        bind(
+            &mut graph,
+            "topic",
+            length,
+            &format!("a.{}.z", "w".repeat(length as usize)),
+        );
+    }
+    for length in 1..60 {
+        let key = format!("a.{}.z", "w".repeat(length as usize));
+        assert_eq!(route(&graph, "topic", &key), [length]);
+        assert!(unbind(&mut graph, "topic", length, &key).existed);
+        assert_eq!(route(&graph, "topic", &key), []);
+    }
+    assert!(graph.is_bare());
+}
+
+#[test]
 fn a3_5_modes_and_empty_matchers() {
     use HeaderValue::{Int, LongString};
     let (one, two): (Fields<'_>, Fields<'_>) = (
