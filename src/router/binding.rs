@@ -71,17 +71,12 @@ impl<Q: Ord> Ord for Binding<Q> {
 /// A set of bindings in their order; clone is O(1), insert and remove are O(log n).
 ///
 /// Most sets hold one binding (a queue bound by a key of its own), which costs no allocation.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) enum BindingSet<Q> {
+    #[default]
     Empty,
     One(Arc<Binding<Q>>),
     Many(OrdSet<Arc<Binding<Q>>>),
-}
-
-impl<Q> Default for BindingSet<Q> {
-    fn default() -> Self {
-        BindingSet::Empty
-    }
 }
 
 impl<Q: Target> BindingSet<Q> {

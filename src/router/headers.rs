@@ -157,7 +157,7 @@ where
             self.list
                 .extend(headers.map(|(name, value)| (name, Comparable::in_message(value))));
             self.list.reverse();
-            self.list.sort_by(|(left, _), (right, _)| left.cmp(right));
+            self.list.sort_by_key(|(name, _)| *name);
             self.list.dedup_by(|(name, _), (kept, _)| name == kept);
         }
         &self.list

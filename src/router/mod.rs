@@ -19,6 +19,8 @@ mod exchange;
 mod graph;
 mod headers;
 #[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod model;
 mod routes;
 #[cfg(test)]

@@ -5,9 +5,10 @@
 //! Words are parted by dots. The empty key has no words, so `#` matches it and `*` does not; `.` has two
 //! empty words. `*` and `#` are special only as whole words of a binding's key.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::HashMap;
 
 use super::Target;
@@ -15,7 +16,7 @@ use super::binding::{Binding, BindingSet};
 use super::routes::Routes;
 
 /// With more children than this a node looks them up in a hash map.
-const FEW: usize = 8;
+const FEW: usize = 16;
 
 #[derive(Clone)]
 pub(super) struct TopicTable<Q> {
@@ -35,9 +36,61 @@ struct Node<Q> {
 /// A node's children by literal word. Most nodes have few, and those need neither hashing nor much room.
 #[derive(Clone)]
 enum Children<Q> {
-    Few(Vec<(Bytes, Arc<Node<Q>>)>),
+    Few(Vec<(Word, Arc<Node<Q>>)>),
     // The default hasher is keyed at random: clients choose the words.
-    Many(HashMap<Bytes, Arc<Node<Q>>>),
+    Many(HashMap<Word, Arc<Node<Q>>>),
+}
+
+/// A literal word of a pattern. One of usual length is held in place, because in a large trie it is waiting
+/// for memory that costs time, and a word on the heap would be one more wait.
+#[derive(Clone)]
+enum Word {
+    Short(u8, [u8; SHORT]),
+    Long(Arc<[u8]>),
+}
+
+/// What fits in place without making a [`Word`] larger than its other form needs.
+const SHORT: usize = 22;
+
+impl Word {
+    fn new(word: &[u8]) -> Self {
+        let mut octets = [0; SHORT];
+        match (octets.get_mut(..word.len()), u8::try_from(word.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(word);
+                Word::Short(length, octets)
+            }
+            _ => Word::Long(word.into()),
+        }
+    }
+
+    fn octets(&self) -> &[u8] {
+        match self {
+            Word::Short(length, octets) => octets.get(..usize::from(*length)).unwrap_or_default(),
+            Word::Long(octets) => octets,
+        }
+    }
+}
+
+impl PartialEq for Word {
+    fn eq(&self, other: &Self) -> bool {
+        self.octets() == other.octets()
+    }
+}
+
+impl Eq for Word {}
+
+// As octets hash, so that it agrees with `Borrow<[u8]>`.
+impl Hash for Word {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.octets().hash(state);
+    }
+}
+
+impl Borrow<[u8]> for Word {
+    fn borrow(&self) -> &[u8] {
+        self.octets()
+    }
 }
 
 /// The first word and the words after it, `None` if there are none.
@@ -105,9 +158,7 @@ impl<Q: Target> Node<Q> {
             b"*" => &mut self.star,
             b"#" => &mut self.hash,
             _ => {
-                return self
-                    .words
-                    .change(word, &binding.key, |child| child.insert(rest, binding));
+                return self.words.change(word, |child| child.insert(rest, binding));
             }
         };
         let child = slot.get_or_insert_with(|| Arc::new(Node::new()));
@@ -163,7 +214,7 @@ impl<Q: Target> Children<Q> {
         match self {
             Children::Few(list) => list
                 .iter()
-                .find(|(name, _)| *name == word)
+                .find(|(name, _)| name.octets() == word)
                 .map(|(_, node)| &**node),
             Children::Many(map) => map.get(word).map(|node| &**node),
         }
@@ -173,20 +224,20 @@ impl<Q: Target> Children<Q> {
         match self {
             Children::Few(list) => list
                 .iter_mut()
-                .find(|(name, _)| *name == word)
+                .find(|(name, _)| name.octets() == word)
                 .map(|(_, node)| node),
             Children::Many(map) => map.get_mut(word),
         }
     }
 
-    /// Changes the child for a word that is a part of `key`, and makes it first if need be.
-    fn change(&mut self, word: &[u8], key: &Bytes, change: impl FnOnce(&mut Node<Q>)) {
+    /// Changes the child for a word, and makes it first if need be.
+    fn change(&mut self, word: &[u8], change: impl FnOnce(&mut Node<Q>)) {
         if let Some(child) = self.get_mut(word) {
             return change(Arc::make_mut(child));
         }
         let mut child = Node::new();
         change(&mut child);
-        let child = (key.slice_ref(word), Arc::new(child));
+        let child = (Word::new(word), Arc::new(child));
         match self {
             Children::Few(list) if list.len() < FEW => list.push(child),
             Children::Few(list) => *self = Children::Many(list.drain(..).chain([child]).collect()),
@@ -198,7 +249,7 @@ impl<Q: Target> Children<Q> {
 
     fn remove(&mut self, word: &[u8]) {
         match self {
-            Children::Few(list) => list.retain(|(name, _)| *name != word),
+            Children::Few(list) => list.retain(|(name, _)| name.octets() != word),
             Children::Many(map) => {
                 map.remove(word);
             }
