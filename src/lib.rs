@@ -4,3 +4,4 @@
 //! this list; `tests/layering.rs` holds that. docs/ARCHITECTURE.md draws the picture.
 
 pub mod base;
+pub mod store;
