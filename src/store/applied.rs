@@ -26,12 +26,19 @@ struct Slot {
 
 impl Applied {
     pub(crate) fn new(end: LogPos) -> Applied {
-        Applied { first: 0, open: VecDeque::new(), end }
+        Applied {
+            first: 0,
+            open: VecDeque::new(),
+            end,
+        }
     }
 
     /// Registers a batch; the number is for [`Applied::apply`].
     pub(crate) fn register(&mut self, base: LogPos, end: LogPos) -> u64 {
-        self.open.push_back(Slot { base, applied: false });
+        self.open.push_back(Slot {
+            base,
+            applied: false,
+        });
         self.end = end;
         self.first + self.open.len() as u64 - 1
     }

@@ -36,7 +36,10 @@ impl Batch {
     pub(crate) fn with_buffer(mut buffer: Vec<u8>) -> Batch {
         buffer.clear();
         buffer.resize(BATCH_HEADER_BYTES as usize, 0);
-        Batch { buffer, ..Batch::default() }
+        Batch {
+            buffer,
+            ..Batch::default()
+        }
     }
 
     /// A message, written once for all of `queues`, which must differ. `stamped_ms` is the time it
@@ -118,9 +121,16 @@ impl Batch {
     /// Writes the header: the batch is going to `position`, and everything up to `synced` is on
     /// disk.
     pub(crate) fn seal(&mut self, position: LogPos, synced: LogPos) {
-        let payload_bytes = self.buffer.len().saturating_sub(BATCH_HEADER_BYTES as usize) as u32;
-        let header =
-            BatchHeader { payload_bytes, position, synced, records_crc: self.records_crc };
+        let payload_bytes = self
+            .buffer
+            .len()
+            .saturating_sub(BATCH_HEADER_BYTES as usize) as u32;
+        let header = BatchHeader {
+            payload_bytes,
+            position,
+            synced,
+            records_crc: self.records_crc,
+        };
         if let Some(place) = self.buffer.first_chunk_mut() {
             *place = header.encode();
         }
@@ -133,7 +143,9 @@ impl Batch {
 
     /// The records alone.
     pub(crate) fn payload(&self) -> &[u8] {
-        self.buffer.get(BATCH_HEADER_BYTES as usize..).unwrap_or_default()
+        self.buffer
+            .get(BATCH_HEADER_BYTES as usize..)
+            .unwrap_or_default()
     }
 
     pub(crate) fn into_buffer(self) -> Vec<u8> {
@@ -146,12 +158,7 @@ impl Batch {
         self.last_catalogue = Some(self.finish(start));
     }
 
-    fn listed(
-        &mut self,
-        kind: u8,
-        queue: QueueId,
-        positions: impl IntoIterator<Item = LogPos>,
-    ) {
+    fn listed(&mut self, kind: u8, queue: QueueId, positions: impl IntoIterator<Item = LogPos>) {
         let start = self.begin(kind);
         if record::put_listed(&mut self.buffer, queue, positions) == 0 {
             self.buffer.truncate(start);
@@ -170,8 +177,10 @@ impl Batch {
     /// Puts length and checksum in front of the record begun at `start`. Should the batch pass what
     /// 32 bits can count, the numbers are nonsense; `append` refuses such a batch by its size.
     fn finish(&mut self, start: usize) -> RecordOffset {
-        if let Some((head, body)) =
-            self.buffer.get_mut(start..).and_then(|record| record.split_first_chunk_mut::<8>())
+        if let Some((head, body)) = self
+            .buffer
+            .get_mut(start..)
+            .and_then(|record| record.split_first_chunk_mut::<8>())
         {
             let mut fields = [0; 8];
             fields[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());

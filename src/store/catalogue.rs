@@ -109,7 +109,12 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// `rows` holds everything up to `applied`, flushed.
     pub(crate) fn new(rows: Box<dyn Rows>, log: Log, applied: LogPos) -> Keeper {
-        Keeper { rows, log, applied, dirty: false }
+        Keeper {
+            rows,
+            log,
+            applied,
+            dirty: false,
+        }
     }
 
     pub(crate) fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -132,11 +137,7 @@ impl Keeper {
     }
 
     /// Applies what comes, and flushes it at most `every` later, until the sender is gone.
-    fn run(
-        &mut self,
-        changes: &Receiver<Vec<Change>>,
-        every: Duration,
-    ) -> Result<(), StoreError> {
+    fn run(&mut self, changes: &Receiver<Vec<Change>>, every: Duration) -> Result<(), StoreError> {
         let mut flush_at = Instant::now();
         loop {
             let received = if self.dirty {
@@ -184,12 +185,19 @@ impl CatalogueThread {
                 keeper.rows.abandon();
             }
         };
-        let thread = std::thread::Builder::new().name("warren-catalogue".into()).spawn(work)?;
-        Ok(CatalogueThread { thread: Some(thread), failure })
+        let thread = std::thread::Builder::new()
+            .name("warren-catalogue".into())
+            .spawn(work)?;
+        Ok(CatalogueThread {
+            thread: Some(thread),
+            failure,
+        })
     }
 
     pub(crate) fn failure(&self) -> Option<StoreError> {
-        self.failure.get().map(|reason| StoreError::catalogue("write", reason))
+        self.failure
+            .get()
+            .map(|reason| StoreError::catalogue("write", reason))
     }
 
     /// Waits for the last flush; the log must be closed.

@@ -49,7 +49,12 @@ impl LogError {
         offset: u64,
         reason: io::Error,
     ) -> Self {
-        LogError::Failed(Arc::new(LogFailure { operation, file, offset, reason }))
+        LogError::Failed(Arc::new(LogFailure {
+            operation,
+            file,
+            offset,
+            reason,
+        }))
     }
 }
 
@@ -122,7 +127,11 @@ pub enum StoreError {
 
 impl StoreError {
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>, reason: io::Error) -> Self {
-        StoreError::Io { operation, path: path.into(), reason }
+        StoreError::Io {
+            operation,
+            path: path.into(),
+            reason,
+        }
     }
 
     pub(crate) fn corrupt(pos: LogPos, reason: impl Into<String>) -> Self {
@@ -134,6 +143,9 @@ impl StoreError {
     }
 
     pub(crate) fn catalogue(operation: &'static str, reason: impl ToString) -> Self {
-        StoreError::Catalogue { operation, reason: reason.to_string() }
+        StoreError::Catalogue {
+            operation,
+            reason: reason.to_string(),
+        }
     }
 }

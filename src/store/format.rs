@@ -112,7 +112,10 @@ impl FileHeader {
             return Err(HeaderFlaw::Invalid("the file header names another segment"));
         }
         let previous_end = cursor.u32().unwrap_or_default();
-        Ok(FileHeader { segment, previous_end })
+        Ok(FileHeader {
+            segment,
+            previous_end,
+        })
     }
 }
 
@@ -159,7 +162,9 @@ impl BatchHeader {
             return Err(HeaderFlaw::Invalid("no batch starts here"));
         }
         if header.position != position {
-            return Err(HeaderFlaw::Invalid("the batch was written for another place"));
+            return Err(HeaderFlaw::Invalid(
+                "the batch was written for another place",
+            ));
         }
         if version != BATCH_VERSION || flags != 0 {
             return Err(HeaderFlaw::Version(u16::from_le_bytes([version, flags])));

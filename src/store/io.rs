@@ -50,7 +50,10 @@ impl RealIo {
     /// Uses `path`, which is created (durably, within its parent) if it does not exist.
     pub fn open(path: &Path) -> io::Result<RealIo> {
         create_directory(path)?;
-        Ok(RealIo { path: path.to_path_buf(), directory: File::open(path)? })
+        Ok(RealIo {
+            path: path.to_path_buf(),
+            directory: File::open(path)?,
+        })
     }
 }
 
@@ -79,13 +82,20 @@ impl Io for RealIo {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
         self.directory.sync_all()?;
         Ok(Arc::new(RealFile { file }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path.join(name))?;
         Ok(Arc::new(RealFile { file }))
     }
 

@@ -47,7 +47,10 @@ impl LiveSet {
     }
 
     pub(crate) fn mark_redelivered(&mut self, position: LogPos) {
-        if let Some(entry) = self.find(position).and_then(|index| self.entries.get_mut(index)) {
+        if let Some(entry) = self
+            .find(position)
+            .and_then(|index| self.entries.get_mut(index))
+        {
             *entry |= REDELIVERED;
         }
     }
@@ -65,7 +68,9 @@ impl LiveSet {
 
     /// Positions and whether each was delivered before. Only after [`LiveSet::sweep`].
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LogPos, bool)> {
-        self.entries.iter().map(|entry| (LogPos(entry & POSITION), entry & REDELIVERED != 0))
+        self.entries
+            .iter()
+            .map(|entry| (LogPos(entry & POSITION), entry & REDELIVERED != 0))
     }
 
     /// Whether the message at `position` is held and, if so, was delivered before. To be asked with
@@ -85,10 +90,16 @@ impl LiveSet {
     }
 
     fn find(&self, position: LogPos) -> Option<usize> {
-        if self.entries.get(self.hint).is_some_and(|entry| entry & POSITION == position.0) {
+        if self
+            .entries
+            .get(self.hint)
+            .is_some_and(|entry| entry & POSITION == position.0)
+        {
             return Some(self.hint);
         }
-        self.entries.binary_search_by_key(&position.0, |entry| entry & POSITION).ok()
+        self.entries
+            .binary_search_by_key(&position.0, |entry| entry & POSITION)
+            .ok()
     }
 }
 

@@ -104,7 +104,9 @@ impl Log {
             segments: Segments::default(),
             writer: Mutex::new(None),
         };
-        Log { shared: Arc::new(shared) }
+        Log {
+            shared: Arc::new(shared),
+        }
     }
 
     pub(crate) fn own_writer(&self, thread: JoinHandle<()>) {
@@ -129,7 +131,10 @@ impl Log {
         let bytes = batch.len();
         if bytes as u64 > BATCH_BYTES_MAX {
             let limit_bytes = BATCH_BYTES_MAX;
-            return Err(LogError::BatchTooLarge { bytes: bytes as u64, limit_bytes });
+            return Err(LogError::BatchTooLarge {
+                bytes: bytes as u64,
+                limit_bytes,
+            });
         }
         let mut pending = shared.pending.lock();
         // Checked under the lock: the writer sets the failure first and then empties the list.
@@ -141,7 +146,12 @@ impl Log {
         }
         if batch.is_empty() {
             let end = pending.next;
-            return Ok(Appended { base: end, end, number: None, shared: shared.clone() });
+            return Ok(Appended {
+                base: end,
+                end,
+                number: None,
+                shared: shared.clone(),
+            });
         }
         let base = shared.place(&mut pending, bytes as u32)?;
         let end = LogPos(base.0 + bytes as u64);
@@ -153,13 +163,21 @@ impl Log {
         );
         let number = Some(shared.applied.lock().register(base, end));
         shared.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
-        pending.batches.push(PendingBatch { position: base, batch });
+        pending.batches.push(PendingBatch {
+            position: base,
+            batch,
+        });
         let wake = std::mem::take(&mut pending.writer_sleeps);
         drop(pending);
         if wake {
             shared.wake.notify_one();
         }
-        Ok(Appended { base, end, number, shared: shared.clone() })
+        Ok(Appended {
+            base,
+            end,
+            number,
+            shared: shared.clone(),
+        })
     }
 
     /// Everything that ends at or before this position is durable, as
@@ -301,7 +319,12 @@ impl Shared {
         }
         if next.segment() >= SEGMENT_MAX {
             let reason = std::io::Error::other("all segment numbers are used up");
-            return Err(LogError::failed("follow", file_name(next.segment()), 0, reason));
+            return Err(LogError::failed(
+                "follow",
+                file_name(next.segment()),
+                0,
+                reason,
+            ));
         }
         let segment = next.segment() + 1;
         self.segments.activate(segment);
@@ -376,7 +399,10 @@ impl Shared {
         let _ = self.failure.set(reason);
         let (batches, syncs) = {
             let mut pending = self.pending.lock();
-            (std::mem::take(&mut pending.batches), std::mem::take(&mut pending.syncs))
+            (
+                std::mem::take(&mut pending.batches),
+                std::mem::take(&mut pending.syncs),
+            )
         };
         drop(batches);
         self.pending_bytes.store(0, Ordering::Release);

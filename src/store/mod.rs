@@ -31,6 +31,7 @@
 mod applied;
 mod batch;
 mod catalogue;
+mod directory;
 mod error;
 mod format;
 mod io;
@@ -43,7 +44,6 @@ mod restore;
 mod scan;
 mod segments;
 mod sled_rows;
-mod store;
 mod waiters;
 mod writer;
 
@@ -52,11 +52,11 @@ mod tests;
 
 pub use batch::{Batch, RecordOffset};
 pub use catalogue::{Change, Row, Rows, Table};
+pub use directory::Store;
 pub use error::{LogError, LogFailure, StoreError};
 pub use io::{Io, IoFile, RealIo};
 pub use log::{Appended, Log};
 pub use options::{Durability, Options};
 pub use restore::{Live, Recovered, Restored};
 pub use sled_rows::SledRows;
-pub use store::Store;
 pub use waiters::Durable;

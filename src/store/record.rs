@@ -42,10 +42,24 @@ const CATALOGUE_PUT: u8 = 1;
 #[derive(Debug, Clone)]
 pub(crate) enum Record<'a> {
     Publish(Publish<'a>),
-    Ack { queue: QueueId, positions: Deltas<'a> },
-    Move { queue: QueueId, position: LogPos, publish: Publish<'a> },
-    Catalogue { table: u8, key: &'a [u8], value: Option<&'a [u8]> },
-    Redelivered { queue: QueueId, positions: Deltas<'a> },
+    Ack {
+        queue: QueueId,
+        positions: Deltas<'a>,
+    },
+    Move {
+        queue: QueueId,
+        position: LogPos,
+        publish: Publish<'a>,
+    },
+    Catalogue {
+        table: u8,
+        key: &'a [u8],
+        value: Option<&'a [u8]>,
+    },
+    Redelivered {
+        queue: QueueId,
+        positions: Deltas<'a>,
+    },
     CleanShutdown,
 }
 
@@ -131,7 +145,11 @@ fn publish<'a>(cursor: &mut Cursor<'a>) -> Option<Publish<'a>> {
     let stamped_ms = cursor.u64()?;
     let count = cursor.varint()?;
     let queues = Deltas::take(cursor, count)?;
-    (flags == 0).then_some(Publish { stamped_ms, queues, message: cursor.0 })
+    (flags == 0).then_some(Publish {
+        stamped_ms,
+        queues,
+        message: cursor.0,
+    })
 }
 
 fn listed<'a>(cursor: &mut Cursor<'a>) -> Option<(QueueId, Deltas<'a>)> {
@@ -141,7 +159,11 @@ fn listed<'a>(cursor: &mut Cursor<'a>) -> Option<(QueueId, Deltas<'a>)> {
 fn moved<'a>(cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
     let queue = QueueId(cursor.varint()?);
     let position = LogPos(cursor.u64()?);
-    Some(Record::Move { queue, position, publish: publish(cursor)? })
+    Some(Record::Move {
+        queue,
+        position,
+        publish: publish(cursor)?,
+    })
 }
 
 fn catalogue<'a>(cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
@@ -198,7 +220,11 @@ pub(crate) fn put_moved(out: &mut Vec<u8>, queue: QueueId, position: LogPos) {
 }
 
 pub(crate) fn put_catalogue(out: &mut Vec<u8>, table: u8, key: &[u8], value: Option<&[u8]>) {
-    out.push(if value.is_some() { CATALOGUE_PUT } else { CATALOGUE_DELETE });
+    out.push(if value.is_some() {
+        CATALOGUE_PUT
+    } else {
+        CATALOGUE_DELETE
+    });
     out.push(table);
     put_varint(out, key.len() as u64);
     out.extend_from_slice(key);

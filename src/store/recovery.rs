@@ -59,7 +59,10 @@ enum End {
 /// Reads all segments. `applied` is the last catalogue record that need not be replayed.
 pub(crate) fn scan(io: &dyn Io, applied: LogPos) -> Result<Scan, StoreError> {
     let ids = segment_ids(io, applied)?;
-    let mut scan = Scan { clean: ids.is_empty(), ..Scan::default() };
+    let mut scan = Scan {
+        clean: ids.is_empty(),
+        ..Scan::default()
+    };
     let mut progress = Progress::new("reading the log", ids.len());
     // Each header is read before the segment in front of it, whose end it names.
     let mut headers = Vec::with_capacity(ids.len());
@@ -77,7 +80,11 @@ pub(crate) fn scan(io: &dyn Io, applied: LogPos) -> Result<Scan, StoreError> {
             Some(_) => scan.segment(&mut reader, *id, end, applied)?,
             None => {
                 scan.clean = false;
-                Found { segment: *id, end: FILE_HEADER_BYTES, last_catalogue: LogPos::NONE }
+                Found {
+                    segment: *id,
+                    end: FILE_HEADER_BYTES,
+                    last_catalogue: LogPos::NONE,
+                }
             }
         };
         scan.segments.push(found);
@@ -96,7 +103,9 @@ pub(crate) fn scan(io: &dyn Io, applied: LogPos) -> Result<Scan, StoreError> {
 /// The segments in order; they must follow each other without a gap, since only the oldest is ever
 /// deleted.
 fn segment_ids(io: &dyn Io, applied: LogPos) -> Result<Vec<u32>, StoreError> {
-    let names = io.list().map_err(|error| StoreError::io("list", "log", error))?;
+    let names = io
+        .list()
+        .map_err(|error| StoreError::io("list", "log", error))?;
     let mut ids: Vec<u32> = names.iter().filter_map(|name| segment_of(name)).collect();
     ids.sort_unstable();
     for pair in ids.windows(2) {
@@ -104,13 +113,19 @@ fn segment_ids(io: &dyn Io, applied: LogPos) -> Result<Vec<u32>, StoreError> {
             && a + 1 != *b
         {
             let reason = format!("it lies between {} and {}", file_name(*a), file_name(*b));
-            return Err(StoreError::Missing { file: file_name(a + 1), reason });
+            return Err(StoreError::Missing {
+                file: file_name(a + 1),
+                reason,
+            });
         }
     }
     let last = ids.last().copied().unwrap_or(0);
     if last < applied.segment() {
         let reason = format!("the catalogue was written up to position {applied} of the log");
-        return Err(StoreError::Missing { file: file_name(last + 1), reason });
+        return Err(StoreError::Missing {
+            file: file_name(last + 1),
+            reason,
+        });
     }
     Ok(ids)
 }
@@ -126,7 +141,10 @@ fn open(io: &dyn Io, segment: u32) -> Result<SegmentReader, StoreError> {
 fn header(io: &dyn Io, segment: u32, last: bool) -> Result<Option<FileHeader>, StoreError> {
     let mut reader = open(io, segment)?;
     let start = LogPos::new(segment, 0);
-    match reader.file_header().map_err(|error| read_failed(segment, error))? {
+    match reader
+        .file_header()
+        .map_err(|error| read_failed(segment, error))?
+    {
         Ok(header) => Ok(Some(header)),
         Err(HeaderFlaw::Version(version)) => Err(StoreError::Format {
             path: file_name(segment).into(),
@@ -183,11 +201,21 @@ fn settle_tail(
     if header.is_some() && file_bytes == keep {
         return file.sync_data().map_err(failed("sync"));
     }
-    tracing::warn!(file = name, from = keep, to = file_bytes, "cutting the log's torn tail");
+    tracing::warn!(
+        file = name,
+        from = keep,
+        to = file_bytes,
+        "cutting the log's torn tail"
+    );
     if header.is_none() {
         let previous_end = previous.map_or(0, |found| found.end);
-        let header = FileHeader { segment: last.segment, previous_end }.encode();
-        file.write_all_at(&[IoSlice::new(&header)], 0).map_err(failed("write"))?;
+        let header = FileHeader {
+            segment: last.segment,
+            previous_end,
+        }
+        .encode();
+        file.write_all_at(&[IoSlice::new(&header)], 0)
+            .map_err(failed("write"))?;
     }
     file.truncate(keep).map_err(failed("truncate"))?;
     file.sync_data().map_err(failed("sync"))
@@ -213,7 +241,10 @@ impl Scan {
             if done {
                 break;
             }
-            let flaw = match reader.batch(offset).map_err(|error| read_failed(segment, error))? {
+            let flaw = match reader
+                .batch(offset)
+                .map_err(|error| read_failed(segment, error))?
+            {
                 Ok(payload) => {
                     for (position, kind, body) in records(position, payload) {
                         let record = record::decode(kind, body)
@@ -250,7 +281,11 @@ impl Scan {
             let reason = format!("its last batch ends here, the next segment says at {end}");
             return Err(StoreError::corrupt(LogPos::new(segment, offset), reason));
         }
-        Ok(Found { segment, end: offset, last_catalogue })
+        Ok(Found {
+            segment,
+            end: offset,
+            last_catalogue,
+        })
     }
 
     fn replay(
@@ -267,7 +302,11 @@ impl Scan {
                     positions.positions().for_each(|acked| live.ack(acked));
                 }
             }
-            Record::Move { queue, position: from, publish } => {
+            Record::Move {
+                queue,
+                position: from,
+                publish,
+            } => {
                 if let Some(live) = self.seen(queue) {
                     live.ack(from);
                 }
@@ -279,12 +318,19 @@ impl Scan {
                 })?;
                 if position > applied {
                     let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
-                    self.changes.push(Change { position, table, key, value });
+                    self.changes.push(Change {
+                        position,
+                        table,
+                        key,
+                        value,
+                    });
                 }
             }
             Record::Redelivered { queue, positions } => {
                 if let Some(live) = self.seen(queue) {
-                    positions.positions().for_each(|seen| live.mark_redelivered(seen));
+                    positions
+                        .positions()
+                        .for_each(|seen| live.mark_redelivered(seen));
                 }
             }
             Record::CleanShutdown => self.clean = true,
@@ -318,7 +364,12 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 
 impl Progress {
     pub(crate) fn new(what: &'static str, total: usize) -> Progress {
-        Progress { what, total, started: Instant::now(), said: Instant::now() }
+        Progress {
+            what,
+            total,
+            started: Instant::now(),
+            said: Instant::now(),
+        }
     }
 
     pub(crate) fn step(&mut self, done: usize) {

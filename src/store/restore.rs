@@ -79,7 +79,8 @@ impl Recovered {
             let keep = queue_exists(*queue);
             if !keep {
                 restored.dropped += live.len() as u64;
-                self.log.release_all(live.iter().map(|(position, _)| position));
+                self.log
+                    .release_all(live.iter().map(|(position, _)| position));
             }
             live.rewind();
             keep
@@ -89,7 +90,11 @@ impl Recovered {
         for (done, found) in self.segments.iter().enumerate() {
             // Counts down to stop early: the rest of the segment has been consumed.
             let mut left = wanted.remove(&found.segment).unwrap_or(0);
-            let mut reader = if left > 0 { Some(reopen(&self.io, found.segment)?) } else { None };
+            let mut reader = if left > 0 {
+                Some(reopen(&self.io, found.segment)?)
+            } else {
+                None
+            };
             let mut offset = FILE_HEADER_BYTES;
             while let Some(reader) = reader.as_mut().filter(|_| left > 0 && offset < found.end) {
                 let position = LogPos::new(found.segment, offset);
@@ -132,9 +137,17 @@ fn hand_over(
         let Some(seen) = queues.get_mut(&queue).and_then(|live| live.next_is(pos)) else {
             continue;
         };
-        let payload = shared.get_or_insert_with(|| Bytes::copy_from_slice(publish.message)).clone();
+        let payload = shared
+            .get_or_insert_with(|| Bytes::copy_from_slice(publish.message))
+            .clone();
         let redelivered = seen || !clean;
-        visit(Live { queue, pos, redelivered, stamped_ms: publish.stamped_ms, payload });
+        visit(Live {
+            queue,
+            pos,
+            redelivered,
+            stamped_ms: publish.stamped_ms,
+            payload,
+        });
         handed += 1;
     }
     handed

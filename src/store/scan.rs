@@ -26,7 +26,13 @@ pub(crate) struct SegmentReader {
 impl SegmentReader {
     pub(crate) fn new(file: Arc<dyn IoFile>, segment: u32) -> io::Result<SegmentReader> {
         let file_bytes = file.len_bytes()?;
-        Ok(SegmentReader { file, segment, file_bytes, window: Vec::new(), window_start: 0 })
+        Ok(SegmentReader {
+            file,
+            segment,
+            file_bytes,
+            window: Vec::new(),
+            window_start: 0,
+        })
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
@@ -80,17 +86,25 @@ impl SegmentReader {
         let mut offset = u64::from(flawed) + 1;
         while offset + u64::from(BATCH_HEADER_BYTES) <= self.file_bytes {
             let wanted = (self.file_bytes - offset).min(READ_WINDOW_BYTES as u64) as usize;
-            let Some(bytes) = self.bytes(offset, wanted)? else { return Ok(None) };
+            let Some(bytes) = self.bytes(offset, wanted)? else {
+                return Ok(None);
+            };
             // A header may lie across two windows: the next one begins before this one's end.
             let last = wanted - BATCH_HEADER_BYTES as usize;
-            for (index, candidate) in
-                bytes.windows(BATCH_HEADER_BYTES as usize).enumerate().take(last + 1)
+            for (index, candidate) in bytes
+                .windows(BATCH_HEADER_BYTES as usize)
+                .enumerate()
+                .take(last + 1)
             {
-                let Some(header) = candidate.first_chunk() else { continue };
+                let Some(header) = candidate.first_chunk() else {
+                    continue;
+                };
                 if !candidate.starts_with(&BATCH_MAGIC) {
                     continue;
                 }
-                let Ok(found) = u32::try_from(offset + index as u64) else { return Ok(None) };
+                let Ok(found) = u32::try_from(offset + index as u64) else {
+                    return Ok(None);
+                };
                 if let Ok(batch) = BatchHeader::decode(header, LogPos::new(segment, found))
                     && batch.synced > LogPos::new(segment, flawed)
                 {
@@ -105,7 +119,10 @@ impl SegmentReader {
     /// `n` octets from `offset` on, or `None` if the file ends before. Never allocates for more
     /// than the file has.
     fn bytes(&mut self, offset: u64, n: usize) -> io::Result<Option<&[u8]>> {
-        let Some(end) = offset.checked_add(n as u64).filter(|end| *end <= self.file_bytes) else {
+        let Some(end) = offset
+            .checked_add(n as u64)
+            .filter(|end| *end <= self.file_bytes)
+        else {
             return Ok(None);
         };
         let window_end = self.window_start + self.window.len() as u64;
@@ -125,7 +142,11 @@ impl SegmentReader {
         self.window.resize(wanted, 0);
         self.window_start = offset;
         let mut filled = 0;
-        while let Some(rest) = self.window.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self
+            .window
+            .get_mut(filled..)
+            .filter(|rest| !rest.is_empty())
+        {
             let read = self.file.read_at(rest, offset + filled as u64)?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -156,7 +177,11 @@ fn verify(payload: &[u8], records_crc: u32) -> Result<(), &'static str> {
         }
         crc_of_crcs = crc32c::crc32c_append(crc_of_crcs, fields);
     }
-    if crc_of_crcs != records_crc { Err("the batch's checksum is wrong") } else { Ok(()) }
+    if crc_of_crcs != records_crc {
+        Err("the batch's checksum is wrong")
+    } else {
+        Ok(())
+    }
 }
 
 /// Position, type and payload of each record of a verified batch that starts at `batch`.

@@ -44,7 +44,10 @@ pub(crate) struct Segments {
 impl Segments {
     /// A segment found by recovery.
     pub(crate) fn found(&self, segment: u32, live: u64, last_catalogue: LogPos) {
-        let entry = Segment { live: live.into(), last_catalogue: last_catalogue.0.into() };
+        let entry = Segment {
+            live: live.into(),
+            last_catalogue: last_catalogue.0.into(),
+        };
         self.by_id.write().insert(segment, Arc::new(entry));
         self.look.store(true, Ordering::Release);
     }
@@ -59,7 +62,9 @@ impl Segments {
     /// Counts a batch. Must happen before anyone can release what is in it.
     pub(crate) fn add(&self, segment: u32, publications: u32, last_catalogue: Option<LogPos>) {
         if let Some(entry) = self.by_id.read().get(&segment) {
-            entry.live.fetch_add(u64::from(publications), Ordering::Relaxed);
+            entry
+                .live
+                .fetch_add(u64::from(publications), Ordering::Relaxed);
             if let Some(position) = last_catalogue {
                 entry.last_catalogue.store(position.0, Ordering::Relaxed);
             }
@@ -71,11 +76,17 @@ impl Segments {
     pub(crate) fn release(&self, segment: u32, count: u64) -> bool {
         let by_id = self.by_id.read();
         let Some(entry) = by_id.get(&segment) else {
-            debug_assert!(false, "released a message of segment {segment}, which is gone");
+            debug_assert!(
+                false,
+                "released a message of segment {segment}, which is gone"
+            );
             return false;
         };
         let before = entry.live.fetch_sub(count, Ordering::AcqRel);
-        debug_assert!(before >= count, "segment {segment}: released more than it holds");
+        debug_assert!(
+            before >= count,
+            "segment {segment}: released more than it holds"
+        );
         let emptied = before == count && segment < self.active.load(Ordering::Acquire);
         if emptied {
             self.look.store(true, Ordering::Release);
@@ -123,7 +134,13 @@ impl Segments {
     /// Number of segment files and of unreleased messages in all of them.
     pub(crate) fn totals(&self) -> (usize, u64) {
         let by_id = self.by_id.read();
-        (by_id.len(), by_id.values().map(|segment| segment.live.load(Ordering::Relaxed)).sum())
+        (
+            by_id.len(),
+            by_id
+                .values()
+                .map(|segment| segment.live.load(Ordering::Relaxed))
+                .sum(),
+        )
     }
 }
 
@@ -141,7 +158,11 @@ mod tests {
         assert_eq!(segments.deletable(4), Vec::<u32>::new());
         assert!(segments.release(1, 1));
         assert_eq!(segments.deletable(4), [1, 2]);
-        assert_eq!(segments.deletable(2), [1], "not what is still being written");
+        assert_eq!(
+            segments.deletable(2),
+            [1],
+            "not what is still being written"
+        );
         segments.checkpoint(LogPos::new(3, 32));
         assert_eq!(segments.deletable(4), [1, 2, 3]);
     }

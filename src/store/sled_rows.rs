@@ -52,7 +52,12 @@ impl SledRows {
         let db = match opened {
             Ok(Ok(db)) => db,
             Ok(Err(error)) => return Err(StoreError::catalogue("open", error)),
-            Err(_) => return Err(StoreError::catalogue("open", "sled panicked: it is damaged")),
+            Err(_) => {
+                return Err(StoreError::catalogue(
+                    "open",
+                    "sled panicked: it is damaged",
+                ));
+            }
         };
         if !db.was_recovered() {
             let directory =
@@ -60,9 +65,12 @@ impl SledRows {
             rustix::fs::syncfs(&directory)
                 .map_err(|error| StoreError::io("sync", path, error.into()))?;
         }
-        let stored =
-            db.get(APPLIED_KEY).map_err(|error| StoreError::catalogue("read", error))?;
-        let applied = stored.and_then(|bytes| Cursor(&bytes).u64()).map_or(LogPos::NONE, LogPos);
+        let stored = db
+            .get(APPLIED_KEY)
+            .map_err(|error| StoreError::catalogue("read", error))?;
+        let applied = stored
+            .and_then(|bytes| Cursor(&bytes).u64())
+            .map_or(LogPos::NONE, LogPos);
         Ok(SledRows { db, applied })
     }
 }
@@ -76,14 +84,22 @@ impl Rows for SledRows {
         let mut rows = Vec::new();
         for entry in self.db.iter() {
             let (key, value) = entry.map_err(|error| StoreError::catalogue("read", error))?;
-            let Some((number, key)) = key.split_first() else { continue };
+            let Some((number, key)) = key.split_first() else {
+                continue;
+            };
             if *number == 0 {
                 continue;
             }
             let table = Table::from_number(*number).ok_or_else(|| {
                 StoreError::catalogue("read", format!("table {number} is of a newer version"))
             })?;
-            rows.push((table, Row { key: key.to_vec(), value: value.to_vec() }));
+            rows.push((
+                table,
+                Row {
+                    key: key.to_vec(),
+                    value: value.to_vec(),
+                },
+            ));
         }
         Ok(rows)
     }
@@ -96,12 +112,13 @@ impl Rows for SledRows {
             Some(value) => self.db.insert(key, value.as_slice()),
             None => self.db.remove(key),
         };
-        done.map(drop).map_err(|error| StoreError::catalogue("write", error))
+        done.map(drop)
+            .map_err(|error| StoreError::catalogue("write", error))
     }
 
     fn flush(&mut self, applied: LogPos) -> Result<(), StoreError> {
         self.db
-            .insert(APPLIED_KEY, &applied.0.to_le_bytes())
+            .insert(APPLIED_KEY, applied.0.to_le_bytes())
             .and_then(|_| self.db.flush())
             .map_err(|error| StoreError::catalogue("flush", error))?;
         self.applied = applied;

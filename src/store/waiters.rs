@@ -55,7 +55,11 @@ impl Waiters {
 
     /// Moves those that wait for `durable` or less to `out`.
     pub(crate) fn take_until(&mut self, durable: LogPos, out: &mut Vec<Arc<dyn Durable>>) {
-        while self.heap.peek().is_some_and(|Reverse(first)| first.end <= durable) {
+        while self
+            .heap
+            .peek()
+            .is_some_and(|Reverse(first)| first.end <= durable)
+        {
             if let Some(Reverse(entry)) = self.heap.pop() {
                 out.push(entry.waiter);
             }

@@ -48,7 +48,8 @@ impl Writer {
         catalogue: SyncSender<Vec<Change>>,
     ) -> Result<Writer, LogError> {
         let file = create_segment(&*io, segment, previous_end)?;
-        file.sync_data().map_err(|reason| LogError::failed("sync", file_name(segment), 0, reason))?;
+        file.sync_data()
+            .map_err(|reason| LogError::failed("sync", file_name(segment), 0, reason))?;
         let end = LogPos::new(segment, FILE_HEADER_BYTES);
         Ok(Writer {
             shared: log.shared.clone(),
@@ -83,7 +84,11 @@ impl Writer {
 
     /// One group commit.
     pub(crate) fn turn(&mut self, group: &mut Group) -> Result<(), LogError> {
-        let bytes = group.batches.iter().map(|pending| pending.batch.len()).sum();
+        let bytes = group
+            .batches
+            .iter()
+            .map(|pending| pending.batch.len())
+            .sum();
         self.write(&mut group.batches)?;
         if self.must_sync(group) {
             self.sync()?;
@@ -119,7 +124,12 @@ impl Writer {
             Durability::Os => false,
         };
         // sled must never be ahead of the log, or a queue could exist whose declaration does not.
-        let catalogue = || group.batches.iter().any(|p| p.batch.last_catalogue().is_some());
+        let catalogue = || {
+            group
+                .batches
+                .iter()
+                .any(|p| p.batch.last_catalogue().is_some())
+        };
         setting || group.closed || !group.syncs.is_empty() || catalogue()
     }
 
@@ -127,7 +137,9 @@ impl Writer {
         let same_segment =
             |a: &PendingBatch, b: &PendingBatch| a.position.segment() == b.position.segment();
         for run in batches.chunk_by_mut(same_segment) {
-            let Some(start) = run.first().map(|first| first.position) else { continue };
+            let Some(start) = run.first().map(|first| first.position) else {
+                continue;
+            };
             if start.segment() != self.end.segment() {
                 self.next_segment(start.segment())?;
             }
@@ -135,8 +147,10 @@ impl Writer {
             for pending in run.iter_mut() {
                 pending.batch.seal(pending.position, self.synced);
             }
-            let slices: Vec<_> =
-                run.iter().map(|pending| IoSlice::new(pending.batch.bytes())).collect();
+            let slices: Vec<_> = run
+                .iter()
+                .map(|pending| IoSlice::new(pending.batch.bytes()))
+                .collect();
             let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
             self.file
                 .write_all_at(&slices, u64::from(start.offset()))
@@ -157,7 +171,9 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
-        self.file.sync_data().map_err(|reason| self.failed("sync", reason))?;
+        self.file
+            .sync_data()
+            .map_err(|reason| self.failed("sync", reason))?;
         self.synced = self.end;
         self.last_sync = Instant::now();
         Ok(())
@@ -171,19 +187,31 @@ impl Writer {
     /// Gives the catalogue changes of batches that are on disk to sled's thread. Waits if that
     /// thread is far behind.
     fn hand_over_catalogue(&mut self, batches: &[PendingBatch]) -> Result<(), LogError> {
-        let Some(catalogue) = &self.catalogue else { return Ok(()) };
+        let Some(catalogue) = &self.catalogue else {
+            return Ok(());
+        };
         let mut changes = Vec::new();
-        for pending in batches.iter().filter(|p| p.batch.last_catalogue().is_some()) {
+        for pending in batches
+            .iter()
+            .filter(|p| p.batch.last_catalogue().is_some())
+        {
             let records = records(pending.position, pending.batch.payload());
-            for (position, kind, payload) in records.filter(|(_, kind, _)| *kind == record::CATALOGUE)
+            for (position, kind, payload) in
+                records.filter(|(_, kind, _)| *kind == record::CATALOGUE)
             {
-                let Ok(Record::Catalogue { table, key, value }) = record::decode(kind, payload) else {
+                let Ok(Record::Catalogue { table, key, value }) = record::decode(kind, payload)
+                else {
                     let reason = io::Error::other("a catalogue record cannot be read back");
                     return Err(self.failed("decode", reason));
                 };
                 if let Some(table) = Table::from_number(table) {
                     let value = value.map(<[u8]>::to_vec);
-                    changes.push(Change { position, table, key: key.to_vec(), value });
+                    changes.push(Change {
+                        position,
+                        table,
+                        key: key.to_vec(),
+                        value,
+                    });
                 }
             }
         }
@@ -233,8 +261,13 @@ fn create_segment(
     let failed =
         |operation| move |reason| LogError::failed(operation, file_name(segment), 0, reason);
     let file = io.create(&file_name(segment)).map_err(failed("create"))?;
-    let header = FileHeader { segment, previous_end }.encode();
-    file.write_all_at(&[IoSlice::new(&header)], 0).map_err(failed("write"))?;
+    let header = FileHeader {
+        segment,
+        previous_end,
+    }
+    .encode();
+    file.write_all_at(&[IoSlice::new(&header)], 0)
+        .map_err(failed("write"))?;
     Ok(file)
 }
 
@@ -245,7 +278,12 @@ impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let reason = io::Error::other("the writer thread panicked");
-            self.0.stop(LogError::failed("write", String::from("the log"), 0, reason));
+            self.0.stop(LogError::failed(
+                "write",
+                String::from("the log"),
+                0,
+                reason,
+            ));
         }
     }
 }

@@ -3,16 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{LogPos, QueueId};
-use crate::store::{Batch, RecordOffset, Recovered, Table};
+use crate::store::{Appended, Batch, RecordOffset, Recovered, Table};
 
 /// An entry of a batch, positions as the log gave them.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Publish { position: LogPos, queues: Vec<QueueId>, payload: Vec<u8>, stamped_ms: u64 },
-    Ack { queue: QueueId, positions: Vec<LogPos> },
-    Put { table: Table, key: Vec<u8>, value: Vec<u8> },
-    Delete { table: Table, key: Vec<u8> },
-    Redelivered { queue: QueueId, positions: Vec<LogPos> },
+    Publish {
+        position: LogPos,
+        queues: Vec<QueueId>,
+        payload: Vec<u8>,
+        stamped_ms: u64,
+    },
+    Ack {
+        queue: QueueId,
+        positions: Vec<LogPos>,
+    },
+    Put {
+        table: Table,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Delete {
+        table: Table,
+        key: Vec<u8>,
+    },
+    Redelivered {
+        queue: QueueId,
+        positions: Vec<LogPos>,
+    },
 }
 
 /// What a broker holds.
@@ -26,10 +44,18 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn apply(&mut self, step: &Step) {
         match step {
-            Step::Publish { position, queues, payload, stamped_ms } => {
+            Step::Publish {
+                position,
+                queues,
+                payload,
+                stamped_ms,
+            } => {
                 for queue in queues {
                     let message = (*stamped_ms, payload.clone());
-                    self.queues.entry(*queue).or_default().insert(*position, message);
+                    self.queues
+                        .entry(*queue)
+                        .or_default()
+                        .insert(*position, message);
                 }
             }
             Step::Ack { queue, positions } => {
@@ -48,7 +74,11 @@ impl Held {
             }
             Step::Redelivered { queue, positions } => {
                 for position in positions {
-                    if self.queues.get(queue).is_some_and(|held| held.contains_key(position)) {
+                    if self
+                        .queues
+                        .get(queue)
+                        .is_some_and(|held| held.contains_key(position))
+                    {
                         self.redelivered.insert((*queue, *position));
                     }
                 }
@@ -60,7 +90,9 @@ impl Held {
     pub(super) fn messages(&self) -> Vec<(QueueId, LogPos)> {
         let of = |(queue, held): (&QueueId, &BTreeMap<LogPos, _>)| {
             let queue = *queue;
-            held.keys().map(move |position| (queue, *position)).collect::<Vec<_>>()
+            held.keys()
+                .map(move |position| (queue, *position))
+                .collect::<Vec<_>>()
         };
         self.queues.iter().flat_map(of).collect()
     }
@@ -75,7 +107,10 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(batch: Batch) -> Plan {
-        Plan { batch, steps: Vec::new() }
+        Plan {
+            batch,
+            steps: Vec::new(),
+        }
     }
 
     pub(super) fn publish(&mut self, stamped_ms: u64, queues: &[QueueId], payload: &[u8]) {
@@ -91,14 +126,27 @@ impl Plan {
         queues: &[QueueId],
         payload: &[u8],
     ) {
-        let offset = self.batch.move_to(queue, position, stamped_ms, queues, &[payload]);
-        self.steps.push((Step::Ack { queue, positions: vec![position] }, None));
+        let offset = self
+            .batch
+            .move_to(queue, position, stamped_ms, queues, &[payload]);
+        self.steps.push((
+            Step::Ack {
+                queue,
+                positions: vec![position],
+            },
+            None,
+        ));
         self.published(stamped_ms, queues, payload, offset);
     }
 
     fn published(&mut self, stamped_ms: u64, queues: &[QueueId], payload: &[u8], at: RecordOffset) {
         let (queues, payload) = (queues.to_vec(), payload.to_vec());
-        let step = Step::Publish { position: LogPos::NONE, queues, payload, stamped_ms };
+        let step = Step::Publish {
+            position: LogPos::NONE,
+            queues,
+            payload,
+            stamped_ms,
+        };
         self.steps.push((step, Some(at)));
     }
 
@@ -109,32 +157,51 @@ impl Plan {
 
     pub(super) fn redelivered(&mut self, queue: QueueId, positions: Vec<LogPos>) {
         self.batch.redelivered(queue, positions.iter().copied());
-        self.steps.push((Step::Redelivered { queue, positions }, None));
+        self.steps
+            .push((Step::Redelivered { queue, positions }, None));
     }
 
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         self.batch.put(table, key, value);
-        self.steps.push((Step::Put { table, key: key.into(), value: value.into() }, None));
+        self.steps.push((
+            Step::Put {
+                table,
+                key: key.into(),
+                value: value.into(),
+            },
+            None,
+        ));
     }
 
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) {
         self.batch.delete(table, key);
-        self.steps.push((Step::Delete { table, key: key.into() }, None));
+        self.steps.push((
+            Step::Delete {
+                table,
+                key: key.into(),
+            },
+            None,
+        ));
     }
 
-    /// The batch, and what makes the steps of it once it has a place.
-    pub(super) fn split(self) -> (Batch, impl FnOnce(&dyn Fn(RecordOffset) -> LogPos) -> Vec<Step>) {
-        let steps = self.steps;
-        let place = move |position_of: &dyn Fn(RecordOffset) -> LogPos| {
-            let placed = steps.into_iter().map(|(mut step, offset)| {
-                if let (Step::Publish { position, .. }, Some(offset)) = (&mut step, offset) {
-                    *position = position_of(offset);
-                }
-                step
-            });
-            placed.collect()
-        };
-        (self.batch, place)
+    /// The batch, and its steps, which have no place yet.
+    pub(super) fn split(self) -> (Batch, Unplaced) {
+        (self.batch, Unplaced(self.steps))
+    }
+}
+
+/// The steps of a batch that is not appended yet.
+pub(super) struct Unplaced(Vec<(Step, Option<RecordOffset>)>);
+
+impl Unplaced {
+    pub(super) fn place(self, appended: &Appended) -> Vec<Step> {
+        let placed = self.0.into_iter().map(|(mut step, offset)| {
+            if let (Step::Publish { position, .. }, Some(offset)) = (&mut step, offset) {
+                *position = appended.position(offset);
+            }
+            step
+        });
+        placed.collect()
     }
 }
 
@@ -143,7 +210,8 @@ pub(super) fn recovered(recovered: Recovered) -> Result<(Held, bool), String> {
     let mut held = Held::default();
     for (table, rows) in &recovered.rows {
         for row in rows {
-            held.rows.insert((*table, row.key.clone()), row.value.clone());
+            held.rows
+                .insert((*table, row.key.clone()), row.value.clone());
         }
     }
     let clean = recovered.clean;
@@ -153,7 +221,10 @@ pub(super) fn recovered(recovered: Recovered) -> Result<(Held, bool), String> {
             |_| true,
             |live| {
                 let queue = held.queues.entry(live.queue).or_default();
-                if queue.last_key_value().is_some_and(|(last, _)| *last >= live.pos) {
+                if queue
+                    .last_key_value()
+                    .is_some_and(|(last, _)| *last >= live.pos)
+                {
                     problem = Some(format!("{:?} out of order or twice", live));
                 }
                 queue.insert(live.pos, (live.stamped_ms, live.payload.to_vec()));

@@ -7,9 +7,9 @@ use std::sync::mpsc::Receiver;
 
 use crate::base::{LogPos, QueueId};
 use crate::store::catalogue::{Change, Keeper};
+use crate::store::directory::{Parts, recover};
 use crate::store::log::{Group, Log};
 use crate::store::options::{Durability, Options};
-use crate::store::store::{Parts, recover};
 use crate::store::writer::Writer;
 use crate::store::{Table, error::StoreError};
 
@@ -34,7 +34,11 @@ struct History {
 
 impl History {
     fn new(base: Held) -> History {
-        History { now: base.clone(), base, batches: Vec::new() }
+        History {
+            now: base.clone(),
+            base,
+            batches: Vec::new(),
+        }
     }
 
     /// The states that a restart may find: after any number of batches from the durable ones on.
@@ -55,12 +59,31 @@ impl History {
 fn start(io: &SimIo, rows: &SimRows, random: &mut Random) -> Result<(Machine, Held, bool), String> {
     let durability = Durability::Fsync;
     let segment_bytes = 512 + random.below(2048) as u32;
-    let options = Options { segment_bytes, durability, ..Options::default() };
+    let options = Options {
+        segment_bytes,
+        durability,
+        ..Options::default()
+    };
     let parts = recover(Arc::new(io.clone()), Box::new(rows.clone()), options);
-    let Parts { log, writer, keeper, changes, recovered: found } =
-        parts.map_err(|error: StoreError| error.to_string())?;
+    let Parts {
+        log,
+        writer,
+        keeper,
+        changes,
+        recovered: found,
+    } = parts.map_err(|error: StoreError| error.to_string())?;
     let (held, clean) = recovered(found)?;
-    Ok((Machine { log, writer, keeper, changes, group: Group::default() }, held, clean))
+    Ok((
+        Machine {
+            log,
+            writer,
+            keeper,
+            changes,
+            group: Group::default(),
+        },
+        held,
+        clean,
+    ))
 }
 
 impl Machine {
@@ -87,9 +110,11 @@ impl Machine {
     }
 
     fn append(&mut self, plan: Plan, history: &mut History) -> bool {
-        let (batch, place) = plan.split();
-        let Ok(appended) = self.log.append(batch) else { return false };
-        let steps = place(&|offset| appended.position(offset));
+        let (batch, steps) = plan.split();
+        let Ok(appended) = self.log.append(batch) else {
+            return false;
+        };
+        let steps = steps.place(&appended);
         let before = history.now.clone();
         steps.iter().for_each(|step| history.now.apply(step));
         history.batches.push((appended.end(), steps.clone()));
@@ -98,7 +123,11 @@ impl Machine {
         for step in &steps {
             if let Step::Ack { queue, positions } = step {
                 for position in positions {
-                    if before.queues.get(queue).is_some_and(|held| held.contains_key(position)) {
+                    if before
+                        .queues
+                        .get(queue)
+                        .is_some_and(|held| held.contains_key(position))
+                    {
                         self.log.release(*position, 1);
                     }
                 }
@@ -114,7 +143,9 @@ fn random_plan(machine: &Machine, held: &Held, random: &mut Random) -> Plan {
     let mut messages = held.messages();
     for _ in 0..1 + random.below(4) {
         let queues: Vec<_> = (1..=4).filter(|_| random.one_in(2)).map(QueueId).collect();
-        let payload: Vec<u8> = (0..random.below(300)).map(|_| random.next() as u8).collect();
+        let payload: Vec<u8> = (0..random.below(300))
+            .map(|_| random.next() as u8)
+            .collect();
         match random.below(10) {
             0..=3 => plan.publish(random.below(1000), &queues, &payload),
             4..=6 if !messages.is_empty() => {
@@ -156,16 +187,21 @@ fn redelivered_plan(machine: &Machine, held: &Held, random: &mut Random) -> Plan
     plan
 }
 
-/// One life of the process: returns what a restart may find.
+/// One life of the process: returns what a restart may find, and whether it was shut down cleanly;
+/// `None` if the end came during the shutdown.
 fn live(
     machine: &mut Machine,
     io: &SimIo,
     base: Held,
     random: &mut Random,
-) -> (Vec<Held>, bool) {
+) -> (Vec<Held>, Option<bool>) {
     let mut history = History::new(base);
     if !random.one_in(4) {
-        let fault = if random.one_in(4) { Fault::Error } else { Fault::Crash };
+        let fault = if random.one_in(4) {
+            Fault::Error
+        } else {
+            Fault::Crash
+        };
         io.fail_after(random.below(60), fault);
     }
     let mut running = true;
@@ -185,20 +221,24 @@ fn live(
             break;
         }
     }
-    let mut clean = false;
+    let mut clean = Some(false);
     if running && random.one_in(2) {
         let plan = redelivered_plan(machine, &history.now, random);
         let mut batch = machine.log.batch();
         batch.clean_shutdown();
-        clean = machine.append(plan, &mut history)
+        let done = machine.append(plan, &mut history)
             && machine.log.append(batch).is_ok()
             && machine.turn();
-        machine.keep(clean);
+        clean = done.then_some(true);
+        machine.keep(done);
     }
     let durable = machine.log.durable();
     if machine.log.failure().is_some() {
-        assert!(!clean);
-        assert!(machine.log.append(machine.log.batch()).is_err(), "a failed log takes nothing");
+        assert_ne!(clean, Some(true));
+        assert!(
+            machine.log.append(machine.log.batch()).is_err(),
+            "a failed log takes nothing"
+        );
     }
     (history.allowed(durable), clean)
 }
@@ -231,14 +271,16 @@ fn schedule(seed: u64) -> Result<(), String> {
             allowed.iter_mut().for_each(|held| held.redelivered.clear());
         }
         if !allowed.contains(&held) {
-            return Err(format!("life {life}: found {held:#?}\nallowed {allowed:#?}"));
+            return Err(format!(
+                "life {life}: found {held:#?}\nallowed {allowed:#?}"
+            ));
         }
         if !clean {
             held.redelivered = held.messages().into_iter().collect();
         }
         let (next, closed) = live(&mut machine, &io, held, &mut random);
         allowed = next;
-        was_clean = Some(closed);
+        was_clean = closed;
         drop(machine);
         let crashed = io.crashed();
         io.restart(crashed || random.one_in(2));
@@ -254,13 +296,16 @@ fn schedule(seed: u64) -> Result<(), String> {
 
 #[test]
 fn what_was_durable_survives_and_nothing_comes_back() {
-    let (first, count) = match std::env::var("WARREN_SEED") {
-        Ok(seed) => (seed.parse().unwrap(), 1),
-        Err(_) => (0, 3000),
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap())
     };
+    let first = number("WARREN_SEED").unwrap_or(0);
+    let count = number("WARREN_SEEDS").unwrap_or(600);
     for seed in first..first + count {
         if let Err(error) = schedule(seed) {
-            panic!("WARREN_SEED={seed}: {error}");
+            panic!("WARREN_SEED={seed} WARREN_SEEDS=1: {error}");
         }
     }
 }

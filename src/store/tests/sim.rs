@@ -135,8 +135,11 @@ impl SimIo {
                         op => op.apply(&mut content),
                     }
                 }
-                *file =
-                    FileState { synced: content.clone(), current: content, unsynced: Vec::new() };
+                *file = FileState {
+                    synced: content.clone(),
+                    current: content,
+                    unsynced: Vec::new(),
+                };
             }
         }
         state.random = random;
@@ -146,7 +149,11 @@ impl SimIo {
 
     pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.0.lock();
-        state.names.iter().map(|(name, id)| (name.clone(), state.files[id].current.clone())).collect()
+        state
+            .names
+            .iter()
+            .map(|(name, id)| (name.clone(), state.files[id].current.clone()))
+            .collect()
     }
 
     /// Replaces a file's content, as if it had always been so.
@@ -154,7 +161,11 @@ impl SimIo {
         let mut state = self.0.lock();
         let id = state.new_file(name);
         let file = state.files.get_mut(&id).unwrap();
-        *file = FileState { synced: content.clone(), current: content, unsynced: Vec::new() };
+        *file = FileState {
+            synced: content.clone(),
+            current: content,
+            unsynced: Vec::new(),
+        };
     }
 
     pub(super) fn remove_file(&self, name: &str) {
@@ -165,7 +176,11 @@ impl SimIo {
 fn survive_in_part(content: &mut Vec<u8>, offset: u64, data: &[u8], random: &mut Random) {
     let keep_mostly = random.one_in(2);
     for (index, sector) in data.chunks(SECTOR).enumerate() {
-        let kept = if keep_mostly { !random.one_in(8) } else { random.one_in(3) };
+        let kept = if keep_mostly {
+            !random.one_in(8)
+        } else {
+            random.one_in(3)
+        };
         if kept {
             Op::Write(offset + (index * SECTOR) as u64, sector.to_vec()).apply(content);
         }
@@ -226,13 +241,19 @@ impl Io for SimIo {
         if fault.is_some() {
             return Err(io::Error::other("crash after the directory was synced"));
         }
-        Ok(Arc::new(SimFile { disk: self.clone(), id }))
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            id,
+        }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {
         let state = self.0.lock();
         let id = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(SimFile { disk: self.clone(), id }))
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            id,
+        }))
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {
@@ -241,7 +262,11 @@ impl Io for SimIo {
         if fault.is_none() || (fault == Some(Fault::Crash) && state.random.one_in(2)) {
             state.names.remove(name);
         }
-        if fault.is_some() { Err(errno(EIO)) } else { Ok(()) }
+        if fault.is_some() {
+            Err(errno(EIO))
+        } else {
+            Ok(())
+        }
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -252,7 +277,10 @@ impl Io for SimIo {
 impl IoFile for SimFile {
     fn write_all_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        let mut data = slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<u8>>();
+        let mut data = slices
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect::<Vec<u8>>();
         let fault = state.op()?;
         if fault.is_some() {
             let kept = state.random.below(data.len() as u64 + 1) as usize;
@@ -353,7 +381,13 @@ impl Rows for SimRows {
     fn load(&self) -> Result<Vec<(Table, Row)>, StoreError> {
         let state = self.0.lock();
         let row = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| {
-            (*table, Row { key: key.clone(), value: value.clone() })
+            (
+                *table,
+                Row {
+                    key: key.clone(),
+                    value: value.clone(),
+                },
+            )
         };
         Ok(state.current.iter().map(row).collect())
     }

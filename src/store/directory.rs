@@ -56,8 +56,8 @@ impl Store {
         }
         create_directory(&catalogue_path).map_err(failed)?;
         let rows = SledRows::open(&catalogue_path, options.catalogue_cache_bytes)?;
-        let io = RealIo::open(&log_path)
-            .map_err(|error| StoreError::io("open", &log_path, error))?;
+        let io =
+            RealIo::open(&log_path).map_err(|error| StoreError::io("open", &log_path, error))?;
         if is_new {
             write_format(directory)?;
         }
@@ -77,8 +77,13 @@ impl Store {
         options: Options,
     ) -> Result<(Store, Recovered), StoreError> {
         let every = options.catalogue_flush_every;
-        let Parts { log, writer, keeper, changes, recovered } =
-            recover(io.clone(), rows, options)?;
+        let Parts {
+            log,
+            writer,
+            keeper,
+            changes,
+            recovered,
+        } = recover(io.clone(), rows, options)?;
         let catalogue = CatalogueThread::start(keeper, changes, every)
             .map_err(|error| StoreError::io("start a thread for", "catalogue", error))?;
         let thread = std::thread::Builder::new()
@@ -86,7 +91,12 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(|error| StoreError::io("start a thread for", "log", error))?;
         log.own_writer(thread);
-        let store = Store { log, io, catalogue: Mutex::new(catalogue), _lock: None };
+        let store = Store {
+            log,
+            io,
+            catalogue: Mutex::new(catalogue),
+            _lock: None,
+        };
         Ok((store, recovered))
     }
 
@@ -182,12 +192,17 @@ pub(crate) fn recover(
         tables.entry(table).or_default().push(row);
     }
 
-    let (last, previous_end) = scan.segments.last().map_or((0, 0), |last| (last.segment, last.end));
+    let (last, previous_end) = scan
+        .segments
+        .last()
+        .map_or((0, 0), |last| (last.segment, last.end));
     let log = Log::new(options, last + 1);
     let mut counts = count(&scan.queues);
     for found in &scan.segments {
         let live = counts.remove(&found.segment).unwrap_or(0);
-        log.shared.segments.found(found.segment, live, found.last_catalogue);
+        log.shared
+            .segments
+            .found(found.segment, live, found.last_catalogue);
     }
     log.shared.segments.activate(last + 1);
     log.shared.segments.checkpoint(applied);
@@ -204,7 +219,13 @@ pub(crate) fn recover(
         io,
         log: log.clone(),
     };
-    Ok(Parts { log, writer, keeper, changes, recovered })
+    Ok(Parts {
+        log,
+        writer,
+        keeper,
+        changes,
+        recovered,
+    })
 }
 
 /// Takes the directory for this process, until the file is closed.
@@ -225,14 +246,23 @@ fn check_format(directory: &Path) -> Result<bool, StoreError> {
         Ok(text) if text.trim_end() == FORMAT => Ok(false),
         Ok(text) => {
             let found = text.trim_end().chars().take(40).collect();
-            Err(StoreError::Format { path, found, expected: FORMAT })
+            Err(StoreError::Format {
+                path,
+                found,
+                expected: FORMAT,
+            })
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let log_path = directory.join("log");
-            let has_log = std::fs::read_dir(&log_path).is_ok_and(|mut files| files.next().is_some());
+            let has_log =
+                std::fs::read_dir(&log_path).is_ok_and(|mut files| files.next().is_some());
             if has_log {
                 let found = String::from("(no such file, but there is a log)");
-                return Err(StoreError::Format { path, found, expected: FORMAT });
+                return Err(StoreError::Format {
+                    path,
+                    found,
+                    expected: FORMAT,
+                });
             }
             Ok(true)
         }
