@@ -86,17 +86,19 @@ impl Store {
         } = recover(io.clone(), rows, options)?;
         let catalogue = CatalogueThread::start(keeper, changes, every)
             .map_err(|error| StoreError::io("start a thread for", "catalogue", error))?;
+        let catalogue = Mutex::new(catalogue);
+        // From here on an error ends the catalogue's thread, by dropping the store.
+        let store = Store {
+            log,
+            io,
+            catalogue,
+            _lock: None,
+        };
         let thread = std::thread::Builder::new()
             .name("warren-log".into())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::io("start a thread for", "log", error))?;
-        log.own_writer(thread);
-        let store = Store {
-            log,
-            io,
-            catalogue: Mutex::new(catalogue),
-            _lock: None,
-        };
+        store.log.own_writer(thread);
         Ok((store, recovered))
     }
 
@@ -177,15 +179,16 @@ pub(crate) fn recover(
 ) -> Result<Parts, StoreError> {
     let scan = scan(&*io, rows.applied())?;
     let mut applied = rows.applied();
-    for change in &scan.changes {
-        rows.apply(change)?;
-        applied = change.position;
-    }
-    if !scan.changes.is_empty()
-        && let Err(error) = rows.flush(applied)
-    {
-        rows.abandon();
-        return Err(error);
+    if let Some(last) = scan.changes.last() {
+        applied = last.position;
+        let done = scan
+            .changes
+            .iter()
+            .try_for_each(|change| rows.apply(change));
+        if let Err(error) = done.and_then(|()| rows.flush(applied)) {
+            rows.abandon();
+            return Err(error);
+        }
     }
     let mut tables: BTreeMap<Table, Vec<Row>> = BTreeMap::new();
     for (table, row) in rows.load()? {

@@ -3,26 +3,19 @@
 //! Owns positions: who appends gets one, in order, in a critical section that copies nothing. The
 //! bytes are written by `writer.rs`. Never waits for the disk except in [`Log::sync`] and
 //! [`Log::close`].
-//!
-//! Locks, in the order they may be taken: `pending`, then `applied` or the segments' map. `waiters`,
-//! `room`, `pool` are leaves. No waiter is called under any of them.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Instant;
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::base::LogPos;
 
-use super::applied::Applied;
 use super::batch::{Batch, RecordOffset};
 use super::error::LogError;
-use super::format::{FILE_HEADER_BYTES, file_name};
-use super::options::{Options, POOL_BUFFER_BYTES_MAX, POOL_BUFFERS_MAX, SEGMENT_MAX};
-use super::segments::Segments;
-use super::waiters::{Durable, Latch, Waiters};
+use super::format::FILE_HEADER_BYTES;
+use super::options::Options;
+use super::shared::Shared;
+use super::waiters::Durable;
 
 /// The largest batch: a segment of its own, whose end must still be a 32-bit offset.
 const BATCH_BYTES_MAX: u64 = (u32::MAX - FILE_HEADER_BYTES) as u64;
@@ -33,79 +26,12 @@ pub struct Log {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What producers and the writer thread share.
-pub(crate) struct Shared {
-    pub(crate) options: Options,
-    pending: Mutex<Pending>,
-    wake: Condvar,
-    /// Everything that ends at or before this position counts as durable.
-    durable: AtomicU64,
-    /// Octets appended and not yet durable.
-    pending_bytes: AtomicUsize,
-    failure: OnceLock<LogError>,
-    waiters: Mutex<Waiters>,
-    room: Mutex<Vec<Arc<dyn Durable>>>,
-    applied: Mutex<Applied>,
-    pool: Mutex<Vec<Vec<u8>>>,
-    pub(crate) segments: Segments,
-    writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Pending {
-    /// Where the next batch goes, unless it begins a new segment.
-    next: LogPos,
-    batches: Vec<PendingBatch>,
-    syncs: Vec<Arc<Latch>>,
-    closed: bool,
-    /// Something other than a batch asks for a turn of the writer.
-    nudged: bool,
-    /// The writer waits on `wake`; otherwise a notification would be a wasted system call.
-    writer_sleeps: bool,
-}
-
-/// A batch that has its place.
-pub(crate) struct PendingBatch {
-    pub(crate) position: LogPos,
-    pub(crate) batch: Batch,
-}
-
-/// What the writer takes for one turn.
-#[derive(Default)]
-pub(crate) struct Group {
-    pub(crate) batches: Vec<PendingBatch>,
-    /// Who waits for a real sync.
-    pub(crate) syncs: Vec<Arc<Latch>>,
-    /// Nothing will follow.
-    pub(crate) closed: bool,
-}
-
 impl Log {
     /// A log that continues at the start of `segment`, which has only its file header.
     pub(crate) fn new(options: Options, segment: u32) -> Log {
         let start = LogPos::new(segment, FILE_HEADER_BYTES);
-        let shared = Shared {
-            options,
-            pending: Mutex::new(Pending {
-                next: start,
-                batches: Vec::new(),
-                syncs: Vec::new(),
-                closed: false,
-                nudged: false,
-                writer_sleeps: false,
-            }),
-            wake: Condvar::new(),
-            durable: start.0.into(),
-            pending_bytes: 0.into(),
-            failure: OnceLock::new(),
-            waiters: Mutex::default(),
-            room: Mutex::default(),
-            applied: Mutex::new(Applied::new(start)),
-            pool: Mutex::default(),
-            segments: Segments::default(),
-            writer: Mutex::new(None),
-        };
         Log {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(options, start)),
         }
     }
 
@@ -136,42 +62,7 @@ impl Log {
                 limit_bytes,
             });
         }
-        let mut pending = shared.pending.lock();
-        // Checked under the lock: the writer sets the failure first and then empties the list.
-        if let Some(failure) = shared.failure.get() {
-            return Err(failure.clone());
-        }
-        if pending.closed {
-            return Err(LogError::Closed);
-        }
-        if batch.is_empty() {
-            let end = pending.next;
-            return Ok(Appended {
-                base: end,
-                end,
-                number: None,
-                shared: shared.clone(),
-            });
-        }
-        let base = shared.place(&mut pending, bytes as u32)?;
-        let end = LogPos(base.0 + bytes as u64);
-        pending.next = end;
-        shared.segments.add(
-            base.segment(),
-            batch.publications(),
-            batch.last_catalogue().map(|offset| offset.at(base)),
-        );
-        let number = Some(shared.applied.lock().register(base, end));
-        shared.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
-        pending.batches.push(PendingBatch {
-            position: base,
-            batch,
-        });
-        let wake = std::mem::take(&mut pending.writer_sleeps);
-        drop(pending);
-        if wake {
-            shared.wake.notify_one();
-        }
+        let (base, end, number) = shared.append(batch)?;
         Ok(Appended {
             base,
             end,
@@ -272,163 +163,26 @@ impl Log {
     ///
     /// The failure that stopped the log.
     pub fn sync(&self) -> Result<(), LogError> {
-        let latch = Arc::new(Latch::default());
-        {
-            let mut pending = self.shared.pending.lock();
-            if let Some(failure) = self.shared.failure.get() {
-                return Err(failure.clone());
-            }
-            if pending.closed {
-                return Err(LogError::Closed);
-            }
-            pending.syncs.push(latch.clone());
-            pending.writer_sleeps = false;
-        }
-        self.shared.wake.notify_one();
-        latch.wait();
+        self.shared.request_sync()?.wait();
         self.failure().map_or(Ok(()), Err)
     }
 
     /// Takes no more, writes and syncs what is pending, and ends the writer thread. The second call
-    /// does nothing.
+    /// does nothing. Not to be called by a waiter, which may run on that thread.
     ///
     /// # Errors
     ///
     /// The failure that stopped the log.
     pub fn close(&self) -> Result<(), LogError> {
-        self.shared.pending.lock().closed = true;
-        self.shared.wake.notify_one();
-        let thread = self.shared.writer.lock().take();
-        if let Some(thread) = thread {
+        self.shared.close();
+        // Held while joining, so that a second caller waits for the end, too.
+        let mut writer = self.shared.writer.lock();
+        if let Some(thread) = writer.take() {
             // A panic has become a failure of the log (`writer.rs`), reported below.
             let _ = thread.join();
         }
+        drop(writer);
         self.failure().map_or(Ok(()), Err)
-    }
-}
-
-impl Shared {
-    /// Where a batch of `bytes` octets starts. Begins a new segment when it does not fit.
-    fn place(&self, pending: &mut Pending, bytes: u32) -> Result<LogPos, LogError> {
-        let next = pending.next;
-        let fits = next.offset().checked_add(bytes).is_some_and(|end| {
-            end <= self.options.segment_bytes || next.offset() == FILE_HEADER_BYTES
-        });
-        if fits {
-            return Ok(next);
-        }
-        if next.segment() >= SEGMENT_MAX {
-            let reason = std::io::Error::other("all segment numbers are used up");
-            return Err(LogError::failed(
-                "follow",
-                file_name(next.segment()),
-                0,
-                reason,
-            ));
-        }
-        let segment = next.segment() + 1;
-        self.segments.activate(segment);
-        Ok(LogPos::new(segment, FILE_HEADER_BYTES))
-    }
-
-    /// Waits until there is something to do or `deadline` has come, and takes it. `group` comes
-    /// back with what was pending; its old vectors are reused.
-    pub(crate) fn take(&self, group: &mut Group, deadline: Option<Instant>) {
-        let mut pending = self.pending.lock();
-        loop {
-            let idle = pending.batches.is_empty() && pending.syncs.is_empty();
-            if !idle || pending.closed || std::mem::take(&mut pending.nudged) {
-                break;
-            }
-            pending.writer_sleeps = true;
-            match deadline {
-                Some(at) if self.wake.wait_until(&mut pending, at).timed_out() => break,
-                Some(_) => {}
-                None => self.wake.wait(&mut pending),
-            }
-        }
-        pending.writer_sleeps = false;
-        std::mem::swap(&mut pending.batches, &mut group.batches);
-        std::mem::swap(&mut pending.syncs, &mut group.syncs);
-        group.closed = pending.closed;
-    }
-
-    /// Where the log ends when everything pending is written.
-    pub(crate) fn end(&self) -> LogPos {
-        self.pending.lock().next
-    }
-
-    /// Gives the writer a turn though nothing was appended.
-    pub(crate) fn nudge(&self) {
-        let mut pending = self.pending.lock();
-        pending.nudged = true;
-        pending.writer_sleeps = false;
-        drop(pending);
-        self.wake.notify_one();
-    }
-
-    /// `end` is durable now: tells everyone who waits for it. `bytes` octets are no longer pending.
-    pub(crate) fn advance(&self, end: LogPos, bytes: usize) {
-        self.durable.store(end.0, Ordering::Release);
-        self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        let mut ready = Vec::new();
-        self.waiters.lock().take_until(end, &mut ready);
-        if self.has_room() {
-            ready.append(&mut self.room.lock());
-        }
-        for waiter in ready {
-            waiter.durable();
-        }
-    }
-
-    /// Takes used buffers back for producers.
-    pub(crate) fn recycle(&self, batches: &mut Vec<PendingBatch>) {
-        let mut pool = self.pool.lock();
-        for used in batches.drain(..) {
-            let buffer = used.batch.into_buffer();
-            if pool.len() < POOL_BUFFERS_MAX && buffer.capacity() <= POOL_BUFFER_BYTES_MAX {
-                pool.push(buffer);
-            }
-        }
-    }
-
-    /// The log has failed, or is closed for good: nothing more becomes durable, and everyone who
-    /// waits is told.
-    pub(crate) fn stop(&self, reason: LogError) {
-        // The first reason stays.
-        let _ = self.failure.set(reason);
-        let (batches, syncs) = {
-            let mut pending = self.pending.lock();
-            (
-                std::mem::take(&mut pending.batches),
-                std::mem::take(&mut pending.syncs),
-            )
-        };
-        drop(batches);
-        self.pending_bytes.store(0, Ordering::Release);
-        self.wake_all(syncs);
-    }
-
-    /// Tells everyone, whatever they wait for.
-    pub(crate) fn wake_all(&self, syncs: Vec<Arc<Latch>>) {
-        let mut ready = Vec::new();
-        self.waiters.lock().take_until(LogPos(u64::MAX), &mut ready);
-        ready.append(&mut self.room.lock());
-        for waiter in ready {
-            waiter.durable();
-        }
-        for latch in syncs {
-            latch.open();
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        let pending_bytes = self.pending_bytes.load(Ordering::Acquire);
-        pending_bytes < self.options.pending_limit_bytes || self.stopped()
-    }
-
-    fn stopped(&self) -> bool {
-        self.failure.get().is_some()
     }
 }
 
@@ -465,7 +219,7 @@ impl Drop for Appended {
 }
 
 impl RecordOffset {
-    fn at(self, base: LogPos) -> LogPos {
+    pub(crate) fn at(self, base: LogPos) -> LogPos {
         LogPos(base.0 + u64::from(self.0))
     }
 }

@@ -43,6 +43,7 @@ mod recovery;
 mod restore;
 mod scan;
 mod segments;
+mod shared;
 mod sled_rows;
 mod waiters;
 mod writer;

@@ -75,7 +75,7 @@ pub(crate) struct Latch {
 }
 
 impl Latch {
-    pub(crate) fn open(&self) {
+    fn open(&self) {
         *self.open.lock() = true;
         self.changed.notify_all();
     }
@@ -85,5 +85,15 @@ impl Latch {
         while !*open {
             self.changed.wait(&mut open);
         }
+    }
+}
+
+/// A wish for a sync. Dropping it, for whatever reason, lets the thread that waits go on; it then
+/// looks whether the log has failed.
+pub(crate) struct SyncRequest(pub(crate) Arc<Latch>);
+
+impl Drop for SyncRequest {
+    fn drop(&mut self) {
+        self.0.open();
     }
 }

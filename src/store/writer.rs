@@ -17,10 +17,11 @@ use super::catalogue::{Change, Table};
 use super::error::LogError;
 use super::format::{FILE_HEADER_BYTES, FileHeader, file_name};
 use super::io::{Io, IoFile};
-use super::log::{Group, Log, PendingBatch, Shared};
+use super::log::Log;
 use super::options::Durability;
 use super::record::{self, Record};
 use super::scan::records;
+use super::shared::{Group, PendingBatch, Shared};
 
 /// The writer's state; `run` is its thread, tests call `turn` themselves.
 pub(crate) struct Writer {
@@ -72,11 +73,10 @@ impl Writer {
             if let Err(failure) = self.turn(&mut group) {
                 tracing::error!(%failure, "the commit log stops");
                 self.shared.stop(failure);
-                self.shared.wake_all(std::mem::take(&mut group.syncs));
                 return;
             }
             if group.closed {
-                self.shared.wake_all(Vec::new());
+                self.shared.wake_all();
                 return;
             }
         }
@@ -98,9 +98,7 @@ impl Writer {
             self.hand_over_catalogue(&group.batches)?;
             self.shared.recycle(&mut group.batches);
         }
-        for latch in group.syncs.drain(..) {
-            latch.open();
-        }
+        group.syncs.clear();
         self.delete_segments()
     }
 

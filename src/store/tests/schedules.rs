@@ -8,8 +8,9 @@ use std::sync::mpsc::Receiver;
 use crate::base::{LogPos, QueueId};
 use crate::store::catalogue::{Change, Keeper};
 use crate::store::directory::{Parts, recover};
-use crate::store::log::{Group, Log};
+use crate::store::log::Log;
 use crate::store::options::{Durability, Options};
+use crate::store::shared::Group;
 use crate::store::writer::Writer;
 use crate::store::{Table, error::StoreError};
 
@@ -91,6 +92,22 @@ impl Machine {
     fn turn(&mut self) -> bool {
         self.log.shared.nudge();
         self.log.shared.take(&mut self.group, None);
+        match self.writer.turn(&mut self.group) {
+            Ok(()) => true,
+            Err(failure) => {
+                self.log.shared.stop(failure);
+                false
+            }
+        }
+    }
+
+    /// A turn of the writer while a producer appends: the batch is too late for this turn.
+    fn turn_while(&mut self, plan: Plan, history: &mut History) -> bool {
+        self.log.shared.nudge();
+        self.log.shared.take(&mut self.group, None);
+        if !self.append(plan, history) {
+            return false;
+        }
         match self.writer.turn(&mut self.group) {
             Ok(()) => true,
             Err(failure) => {
@@ -211,7 +228,11 @@ fn live(
                 let plan = random_plan(machine, &history.now, random);
                 machine.append(plan, &mut history)
             }
-            4..=6 => machine.turn(),
+            4..=5 => machine.turn(),
+            6 => {
+                let plan = random_plan(machine, &history.now, random);
+                machine.turn_while(plan, &mut history)
+            }
             _ => {
                 machine.keep(random.one_in(2));
                 true
@@ -231,6 +252,10 @@ fn live(
             && machine.turn();
         clean = done.then_some(true);
         machine.keep(done);
+    }
+    if random.one_in(2) {
+        // The catalogue's thread may come to run after the log has failed.
+        machine.keep(true);
     }
     let durable = machine.log.durable();
     if machine.log.failure().is_some() {
