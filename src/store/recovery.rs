@@ -246,14 +246,7 @@ impl Scan {
                 .map_err(|error| read_failed(segment, error))?
             {
                 Ok(payload) => {
-                    for (position, kind, body) in records(position, payload) {
-                        let record = record::decode(kind, body)
-                            .map_err(|flaw| StoreError::corrupt(position, flaw.to_string()))?;
-                        if matches!(record, Record::Catalogue { .. }) {
-                            last_catalogue = position;
-                        }
-                        self.replay(position, record, applied)?;
-                    }
+                    last_catalogue = self.batch(position, payload, applied)?.max(last_catalogue);
                     // Cannot pass 32 bits: a batch that would is refused by `append`.
                     offset = offset.saturating_add(BATCH_HEADER_BYTES + payload.len() as u32);
                     continue;
@@ -286,6 +279,25 @@ impl Scan {
             end: offset,
             last_catalogue,
         })
+    }
+
+    /// Replays a batch; returns the position of its last catalogue record.
+    fn batch(
+        &mut self,
+        position: LogPos,
+        payload: &[u8],
+        applied: LogPos,
+    ) -> Result<LogPos, StoreError> {
+        let mut last_catalogue = LogPos::NONE;
+        for (position, kind, body) in records(position, payload) {
+            let record = record::decode(kind, body)
+                .map_err(|flaw| StoreError::corrupt(position, flaw.to_string()))?;
+            if matches!(record, Record::Catalogue { .. }) {
+                last_catalogue = position;
+            }
+            self.replay(position, record, applied)?;
+        }
+        Ok(last_catalogue)
     }
 
     fn replay(

@@ -8,7 +8,8 @@ use crate::store::shared::Group;
 use crate::store::{LogError, Options, StoreError, Table};
 
 use super::model::{Held, Plan, Step, recovered};
-use super::sim::{Fault, SimIo, SimRows};
+use super::sim::{Fault, SimIo};
+use super::sim_rows::SimRows;
 
 const Q: QueueId = QueueId(1);
 

@@ -6,3 +6,4 @@ mod model;
 mod real;
 mod schedules;
 mod sim;
+mod sim_rows;

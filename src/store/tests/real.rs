@@ -1,5 +1,6 @@
 //! The whole store with its threads, on real files.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -7,9 +8,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::{LogPos, QueueId};
-use crate::store::{Durability, Durable, Live, Options, Recovered, Store, StoreError, Table};
+use crate::store::{Durability, Durable, Live, Log, Options, Recovered, Store, StoreError, Table};
 
-use super::sim::{Fault, SimIo, SimRows};
+use super::sim::{Fault, SimIo};
+use super::sim_rows::SimRows;
 
 const Q: QueueId = QueueId(1);
 
@@ -91,7 +93,12 @@ fn a_clean_life_on_a_real_disk() {
     store.close().unwrap();
     drop(store);
 
-    let (store, recovered) = Store::open(&path, Options::default()).unwrap();
+    look_again(&path, first, second);
+}
+
+/// The second and third life of the directory above.
+fn look_again(path: &Path, first: LogPos, second: LogPos) {
+    let (store, recovered) = Store::open(path, Options::default()).unwrap();
     assert!(recovered.clean);
     assert_eq!(recovered.highest_queue_id, QueueId(2));
     assert_eq!(recovered.rows[&Table::Queues][0].value, b"durable");
@@ -114,7 +121,7 @@ fn a_clean_life_on_a_real_disk() {
     );
     drop(store);
 
-    let (store, recovered) = Store::open(&path, Options::default()).unwrap();
+    let (store, recovered) = Store::open(path, Options::default()).unwrap();
     assert!(!recovered.clean, "it was dropped, not closed");
     assert_eq!(take(recovered, |queue| queue == Q).len(), 2);
     assert_eq!(
@@ -135,6 +142,33 @@ fn other_formats_are_refused_by_name() {
     assert!(error.to_string().contains("\"warren 2\""), "{error}");
 }
 
+/// Fifty rounds of ten messages and a row, each waiting for room and for durability.
+fn produce_and_consume(log: &Log, thread: u64, peak: &AtomicUsize) {
+    let bell = Arc::new(Bell::default());
+    for round in 1..=50 {
+        log.notify_when_room(bell.clone());
+        bell.wait_for(2 * round - 1);
+        let mut batch = log.batch();
+        let offsets: Vec<_> = (0..10)
+            .map(|n| batch.publish(n, &[QueueId(thread)], &[&[7; 500]]))
+            .collect();
+        batch.put(Table::Meta, &thread.to_be_bytes(), &round.to_be_bytes());
+        let appended = log.append(batch).unwrap();
+        peak.fetch_max(log.pending_bytes(), Ordering::Relaxed);
+        log.notify_when_durable(appended.end(), bell.clone());
+        bell.wait_for(2 * round);
+        assert!(log.durable() >= appended.end());
+        let positions: Vec<_> = offsets
+            .iter()
+            .map(|offset| appended.position(*offset))
+            .collect();
+        let mut batch = log.batch();
+        batch.ack(QueueId(thread), positions.iter().copied());
+        let _ = log.append(batch).unwrap();
+        log.release_all(positions);
+    }
+}
+
 #[test]
 fn many_producers_and_space_comes_back() {
     for durability in [
@@ -153,33 +187,9 @@ fn many_producers_and_space_comes_back() {
         let (store, _) = Store::open(directory.path(), options.clone()).unwrap();
         let peak = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            for thread in 1..=4_u64 {
-                let (log, peak) = (store.log().clone(), &peak);
-                scope.spawn(move || {
-                    let bell = Arc::new(Bell::default());
-                    for round in 1..=50 {
-                        log.notify_when_room(bell.clone());
-                        bell.wait_for(2 * round - 1);
-                        let mut batch = log.batch();
-                        let offsets: Vec<_> = (0..10)
-                            .map(|n| batch.publish(n, &[QueueId(thread)], &[&[7; 500]]))
-                            .collect();
-                        batch.put(Table::Meta, &thread.to_be_bytes(), &round.to_be_bytes());
-                        let appended = log.append(batch).unwrap();
-                        peak.fetch_max(log.pending_bytes(), Ordering::Relaxed);
-                        log.notify_when_durable(appended.end(), bell.clone());
-                        bell.wait_for(2 * round);
-                        assert!(log.durable() >= appended.end());
-                        let positions: Vec<_> = offsets
-                            .iter()
-                            .map(|offset| appended.position(*offset))
-                            .collect();
-                        let mut batch = log.batch();
-                        batch.ack(QueueId(thread), positions.iter().copied());
-                        let _ = log.append(batch).unwrap();
-                        log.release_all(positions);
-                    }
-                });
+            for thread in 1..=4 {
+                let (log, peak) = (store.log(), &peak);
+                scope.spawn(move || produce_and_consume(log, thread, peak));
             }
         });
         store.log().sync().unwrap();

@@ -15,7 +15,8 @@ use crate::store::writer::Writer;
 use crate::store::{Table, error::StoreError};
 
 use super::model::{Held, Plan, Step, recovered};
-use super::sim::{Fault, Random, SimIo, SimRows};
+use super::sim::{Fault, Random, SimIo};
+use super::sim_rows::SimRows;
 
 /// A store whose threads are the test.
 struct Machine {
@@ -204,6 +205,32 @@ fn redelivered_plan(machine: &Machine, held: &Held, random: &mut Random) -> Plan
     plan
 }
 
+/// Appends, writes, keeps; false once the disk has failed.
+fn work(machine: &mut Machine, history: &mut History, random: &mut Random) -> bool {
+    let mut running = true;
+    for _ in 0..random.below(60) {
+        running = match random.below(8) {
+            0..=3 => {
+                let plan = random_plan(machine, &history.now, random);
+                machine.append(plan, history)
+            }
+            4..=5 => machine.turn(),
+            6 => {
+                let plan = random_plan(machine, &history.now, random);
+                machine.turn_while(plan, history)
+            }
+            _ => {
+                machine.keep(random.one_in(2));
+                true
+            }
+        };
+        if !running {
+            break;
+        }
+    }
+    running
+}
+
 /// One life of the process: returns what a restart may find, and whether it was shut down cleanly;
 /// `None` if the end came during the shutdown.
 fn live(
@@ -221,27 +248,7 @@ fn live(
         };
         io.fail_after(random.below(60), fault);
     }
-    let mut running = true;
-    for _ in 0..random.below(60) {
-        running = match random.below(8) {
-            0..=3 => {
-                let plan = random_plan(machine, &history.now, random);
-                machine.append(plan, &mut history)
-            }
-            4..=5 => machine.turn(),
-            6 => {
-                let plan = random_plan(machine, &history.now, random);
-                machine.turn_while(plan, &mut history)
-            }
-            _ => {
-                machine.keep(random.one_in(2));
-                true
-            }
-        };
-        if !running {
-            break;
-        }
-    }
+    let running = work(machine, &mut history, random);
     let mut clean = Some(false);
     if running && random.one_in(2) {
         let plan = redelivered_plan(machine, &history.now, random);
