@@ -33,7 +33,7 @@ pub enum HeaderValue<'a> {
         /// Digits after the decimal point.
         scale: u8,
         /// All the digits.
-        value: i32,
+        value: u32,
     },
     /// `F`, still encoded
     Table(&'a [u8]),
@@ -50,7 +50,7 @@ pub(super) enum Comparable<B> {
     /// By its bits, so that 0.0 and -0.0 differ as they do in Erlang/OTP 27.
     Float(u64),
     Bytes(B),
-    Decimal(u8, i32),
+    Decimal(u8, u32),
     Table(B),
     Array(B),
 }

@@ -1,0 +1,288 @@
+//! The data directory as a whole: opening, checking, closing.
+//!
+//! Owns the lock, the `FORMAT` file, and the order in which the parts start and stop.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+
+use super::catalogue::{CatalogueThread, Change, Keeper, Row, Rows, Table};
+use super::error::StoreError;
+use super::io::{Io, RealIo, create_directory};
+use super::log::Log;
+use super::options::{CATALOGUE_CHANNEL_BATCHES, Options};
+use super::recovery::scan;
+use super::restore::{Recovered, count};
+use super::sled_rows::SledRows;
+use super::writer::Writer;
+
+/// The contents of `FORMAT`, but for the line's end.
+const FORMAT: &str = "warren 1";
+
+/// An open data directory. Dropping it without [`Store::close`] writes everything out, but the
+/// next start takes it for a crash.
+pub struct Store {
+    log: Log,
+    io: Arc<dyn Io>,
+    catalogue: Mutex<CatalogueThread>,
+    /// Released last, when nothing writes any more.
+    _lock: Option<File>,
+}
+
+impl Store {
+    /// Opens the data directory, creating it if there is none (its parent must exist), and reads
+    /// what it holds. Blocks for as long as the log takes to read.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`]; what is found damaged is left as it is.
+    pub fn open(directory: &Path, options: Options) -> Result<(Store, Recovered), StoreError> {
+        let failed = |error| StoreError::io("create", directory, error);
+        create_directory(directory).map_err(failed)?;
+        let lock = lock(directory)?;
+        let catalogue_path = directory.join("catalogue");
+        let log_path = directory.join("log");
+        let is_new = check_format(directory)?;
+        if is_new && catalogue_path.exists() {
+            // Left by a first start that did not come as far as to write FORMAT.
+            std::fs::remove_dir_all(&catalogue_path)
+                .map_err(|error| StoreError::io("delete", &catalogue_path, error))?;
+        }
+        create_directory(&catalogue_path).map_err(failed)?;
+        let rows = SledRows::open(&catalogue_path, options.catalogue_cache_bytes)?;
+        let io =
+            RealIo::open(&log_path).map_err(|error| StoreError::io("open", &log_path, error))?;
+        if is_new {
+            write_format(directory)?;
+        }
+        let (mut store, recovered) = Store::open_with(Arc::new(io), Box::new(rows), options)?;
+        store._lock = Some(lock);
+        Ok((store, recovered))
+    }
+
+    /// Opens a log in `io` with a catalogue in `rows`, without a lock or a format check.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_with(
+        io: Arc<dyn Io>,
+        rows: Box<dyn Rows>,
+        options: Options,
+    ) -> Result<(Store, Recovered), StoreError> {
+        let every = options.catalogue_flush_every;
+        let Parts {
+            log,
+            writer,
+            keeper,
+            changes,
+            recovered,
+        } = recover(io.clone(), rows, options)?;
+        let catalogue = CatalogueThread::start(keeper, changes, every)
+            .map_err(|error| StoreError::io("start a thread for", "catalogue", error))?;
+        let catalogue = Mutex::new(catalogue);
+        // From here on an error ends the catalogue's thread, by dropping the store.
+        let store = Store {
+            log,
+            io,
+            catalogue,
+            _lock: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("warren-log".into())
+            .spawn(move || writer.run())
+            .map_err(|error| StoreError::io("start a thread for", "log", error))?;
+        store.log.own_writer(thread);
+        Ok((store, recovered))
+    }
+
+    /// The commit log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// What has failed, if anything: the log, or the catalogue behind it. After a failure of the
+    /// log nothing is durable any more. After one of the catalogue the log still is the truth, but
+    /// grows until a restart.
+    pub fn failure(&self) -> Option<StoreError> {
+        let log = self.log.failure().map(StoreError::Log);
+        log.or_else(|| self.catalogue.lock().failure())
+    }
+
+    /// Octets free on the log's file system.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        self.io.free_bytes()
+    }
+
+    /// Marks the log as cleanly shut down, writes everything, and ends both threads. All producers
+    /// must be done, and have appended their [`Batch::redelivered`](super::Batch::redelivered).
+    /// The second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What failed, now or before.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let mut batch = self.log.batch();
+        batch.clean_shutdown();
+        match self.log.append(batch) {
+            Ok(_) | Err(super::LogError::Closed) => {}
+            Err(failure) => {
+                // The threads are ended all the same; the first failure is the one to report.
+                let _ = self.end();
+                return Err(failure.into());
+            }
+        }
+        self.end()
+    }
+
+    fn end(&self) -> Result<(), StoreError> {
+        let log = self.log.close();
+        // The log's writer held the other end of the catalogue's channel.
+        let catalogue = self.catalogue.lock().join();
+        log?;
+        catalogue
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "the store did not close in order");
+        }
+    }
+}
+
+/// Everything a store runs on, before its threads are started.
+pub(crate) struct Parts {
+    pub(crate) log: Log,
+    pub(crate) writer: Writer,
+    pub(crate) keeper: Keeper,
+    pub(crate) changes: Receiver<Vec<Change>>,
+    pub(crate) recovered: Recovered,
+}
+
+/// Reads the log, brings the catalogue up to its end, and begins a new segment.
+pub(crate) fn recover(
+    io: Arc<dyn Io>,
+    mut rows: Box<dyn Rows>,
+    options: Options,
+) -> Result<Parts, StoreError> {
+    let scan = scan(&*io, rows.applied())?;
+    let mut applied = rows.applied();
+    if let Some(last) = scan.changes.last() {
+        applied = last.position;
+        let done = scan
+            .changes
+            .iter()
+            .try_for_each(|change| rows.apply(change));
+        if let Err(error) = done.and_then(|()| rows.flush(applied)) {
+            rows.abandon();
+            return Err(error);
+        }
+    }
+    let mut tables: BTreeMap<Table, Vec<Row>> = BTreeMap::new();
+    for (table, row) in rows.load()? {
+        tables.entry(table).or_default().push(row);
+    }
+
+    let (last, previous_end) = scan
+        .segments
+        .last()
+        .map_or((0, 0), |last| (last.segment, last.end));
+    let log = Log::new(options, last + 1);
+    let mut counts = count(&scan.queues);
+    for found in &scan.segments {
+        let live = counts.remove(&found.segment).unwrap_or(0);
+        log.shared
+            .segments
+            .found(found.segment, live, found.last_catalogue);
+    }
+    log.shared.segments.activate(last + 1);
+    log.shared.segments.checkpoint(applied);
+
+    let (sender, changes) = sync_channel(CATALOGUE_CHANNEL_BATCHES);
+    let writer = Writer::begin(&log, io.clone(), last + 1, previous_end, sender)?;
+    let keeper = Keeper::new(rows, log.clone(), applied);
+    let recovered = Recovered {
+        rows: tables,
+        clean: scan.clean,
+        highest_queue_id: scan.highest_queue_id,
+        queues: scan.queues,
+        segments: scan.segments,
+        io,
+        log: log.clone(),
+    };
+    Ok(Parts {
+        log,
+        writer,
+        keeper,
+        changes,
+        recovered,
+    })
+}
+
+/// Takes the directory for this process, until the file is closed.
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let path = directory.join("warren.lock");
+    let file = File::create(&path).map_err(|error| StoreError::io("create", &path, error))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse { path }),
+        Err(error) => Err(StoreError::io("lock", path, error.into())),
+    }
+}
+
+/// True if the directory is new; an error if it is of another version.
+fn check_format(directory: &Path) -> Result<bool, StoreError> {
+    let path = directory.join("FORMAT");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim_end() == FORMAT => Ok(false),
+        Ok(text) => {
+            let found = text.trim_end().chars().take(40).collect();
+            Err(StoreError::Format {
+                path,
+                found,
+                expected: FORMAT,
+            })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let log_path = directory.join("log");
+            let has_log =
+                std::fs::read_dir(&log_path).is_ok_and(|mut files| files.next().is_some());
+            if has_log {
+                let found = String::from("(no such file, but there is a log)");
+                return Err(StoreError::Format {
+                    path,
+                    found,
+                    expected: FORMAT,
+                });
+            }
+            Ok(true)
+        }
+        Err(error) => Err(StoreError::io("read", path, error)),
+    }
+}
+
+/// Writes `FORMAT` such that it is there as a whole or not at all.
+fn write_format(directory: &Path) -> Result<(), StoreError> {
+    let path = directory.join("FORMAT");
+    let temporary = directory.join("FORMAT.new");
+    let written = (|| {
+        let mut file = File::create(&temporary)?;
+        writeln!(file, "{FORMAT}")?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, &path)?;
+        File::open(directory)?.sync_all()
+    })();
+    written.map_err(|error| StoreError::io("write", path, error))
+}

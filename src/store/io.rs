@@ -1,0 +1,165 @@
+//! Files as the log sees them: a flat directory of segment files.
+//!
+//! Owns the two traits and their real implementation. Everything the log does to a disk goes
+//! through here, so that a test can tear a write, fail a sync or cut the power (`sim.rs`).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A directory of files. Creation and deletion are durable when they return.
+pub trait Io: Send + Sync {
+    /// Names of all files in the directory, in any order.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Creates an empty file and syncs the directory; an error if the file exists.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn IoFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>>;
+    /// Deletes a file and syncs the directory. Open handles stay readable.
+    fn delete(&self, name: &str) -> io::Result<()>;
+    /// Octets that an unprivileged process can still write to this file system.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// One file of an [`Io`] directory.
+pub trait IoFile: Send + Sync {
+    /// Writes all slices, one after the other, from `offset` on. After an error any part of them
+    /// may have been written.
+    fn write_all_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// Reads up to `buffer.len()` octets from `offset` on; 0 only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Returns when everything written is on the disk (`fdatasync`). An error is final: the kernel
+    /// may have dropped what it could not write, and a second call would say all is well.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Length in octets.
+    fn len_bytes(&self) -> io::Result<u64>;
+    /// Cuts the file. Durable after the next [`IoFile::sync_data`].
+    fn truncate(&self, len_bytes: u64) -> io::Result<()>;
+}
+
+/// The operating system's files.
+#[derive(Debug)]
+pub struct RealIo {
+    path: PathBuf,
+    directory: File,
+}
+
+impl RealIo {
+    /// Uses `path`, which is created (durably, within its parent) if it does not exist.
+    pub fn open(path: &Path) -> io::Result<RealIo> {
+        create_directory(path)?;
+        Ok(RealIo {
+            path: path.to_path_buf(),
+            directory: File::open(path)?,
+        })
+    }
+}
+
+/// Creates `path` unless it exists, and syncs the directory that names it.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+impl Io for RealIo {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            // A name that is not UTF-8 is none of ours, and is told from ours by its lossy form.
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {
+        let path = self.path.join(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        self.directory.sync_all()?;
+        Ok(Arc::new(RealFile { file }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path.join(name))?;
+        Ok(Arc::new(RealFile { file }))
+    }
+
+    fn delete(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))?;
+        self.directory.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.directory)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+struct RealFile {
+    file: File,
+}
+
+/// `IOV_MAX` of every system we run on; `pwritev` refuses more slices.
+const SLICES_MAX: usize = 1024;
+
+impl IoFile for RealFile {
+    fn write_all_at(&self, slices: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        for chunk in slices.chunks(SLICES_MAX) {
+            let expected: usize = chunk.iter().map(|slice| slice.len()).sum();
+            let mut written = retry(|| rustix::io::pwritev(&self.file, chunk, offset))?;
+            // A short write is rare (a signal, a full disk): finish it slice by slice.
+            if written < expected {
+                let start = offset;
+                let mut skip = written;
+                for slice in chunk {
+                    let rest = slice.get(skip.min(slice.len())..).unwrap_or_default();
+                    skip = skip.saturating_sub(slice.len());
+                    self.file.write_all_at(rest, start + written as u64)?;
+                    written += rest.len();
+                }
+            }
+            offset += expected as u64;
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        retry(|| rustix::io::pread(&self.file, &mut *buffer, offset))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn truncate(&self, len_bytes: u64) -> io::Result<()> {
+        self.file.set_len(len_bytes)
+    }
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => return Ok(other?),
+        }
+    }
+}

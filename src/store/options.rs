@@ -1,0 +1,59 @@
+//! The store's settings and limits, by name.
+
+use std::time::Duration;
+
+/// What "durable" means for a message. Catalogue changes are always synced before they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Written and synced: survives a power cut. The default.
+    #[default]
+    Fsync,
+    /// Written, and synced at this interval: survives the end of the process; a power cut takes at
+    /// most what was written within one interval.
+    Interval(Duration),
+    /// Written; the kernel decides when it reaches the disk.
+    Os,
+}
+
+/// Settings of a [`Store`](super::Store).
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Size at which a new segment file is begun. A batch that is larger gets a segment of its own.
+    pub segment_bytes: u32,
+    /// Appended and not yet durable octets from which on [`Log::has_room`](super::Log::has_room)
+    /// says no.
+    pub pending_limit_bytes: usize,
+    /// What "durable" means.
+    pub durability: Durability,
+    /// How long catalogue changes may wait until they are flushed into sled.
+    pub catalogue_flush_every: Duration,
+    /// sled's cache. It does not bound what was written since the start, so rows must stay few.
+    pub catalogue_cache_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            segment_bytes: 64 << 20,
+            pending_limit_bytes: 32 << 20,
+            durability: Durability::Fsync,
+            catalogue_flush_every: Duration::from_millis(500),
+            catalogue_cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The log's end may not pass this segment: recovery keeps two flags in the bits above.
+pub(crate) const SEGMENT_MAX: u32 = (1 << 30) - 1;
+
+/// Buffers kept for producers, and the largest worth keeping: 4 MiB together at most, so that a
+/// burst does not stay in memory.
+pub(crate) const POOL_BUFFERS_MAX: usize = 16;
+pub(crate) const POOL_BUFFER_BYTES_MAX: usize = 256 << 10;
+
+/// Batches of catalogue changes on their way from the log to sled. A full channel stops the log's
+/// writer, which stops the producers.
+pub(crate) const CATALOGUE_CHANNEL_BATCHES: usize = 256;
+
+/// Segment files are read through a window of this size.
+pub(crate) const READ_WINDOW_BYTES: usize = 256 << 10;

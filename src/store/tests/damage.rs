@@ -1,0 +1,249 @@
+//! Damage is refused, or cut where it cannot be told from a torn tail; it is never read as data.
+
+use std::sync::Arc;
+
+use crate::base::{LogPos, QueueId};
+use crate::store::directory::{Parts, recover};
+use crate::store::shared::Group;
+use crate::store::{LogError, Options, StoreError, Table};
+
+use super::model::{Held, Plan, Step, recovered};
+use super::sim::{Fault, SimIo};
+use super::sim_rows::SimRows;
+
+const Q: QueueId = QueueId(1);
+
+/// Runs a log in which every batch is synced before the next one is written. Returns the states
+/// after each batch, the first being the empty one.
+fn write(io: &SimIo, rows: &SimRows, batches: usize, segment_bytes: u32) -> Vec<Held> {
+    let options = Options {
+        segment_bytes,
+        ..Options::default()
+    };
+    let parts = recover(Arc::new(io.clone()), Box::new(rows.clone()), options).unwrap();
+    let Parts {
+        log, mut writer, ..
+    } = parts;
+    let mut states = vec![Held::default()];
+    let mut group = Group::default();
+    for n in 0..batches {
+        let mut plan = Plan::new(log.batch());
+        plan.publish(
+            n as u64,
+            &[Q, QueueId(2)],
+            format!("message {n}").as_bytes(),
+        );
+        if n % 3 == 2 {
+            let held = &states.last().unwrap().queues[&Q];
+            plan.ack(Q, vec![*held.keys().next().unwrap()]);
+        }
+        plan.put(Table::Queues, &[n as u8], b"row");
+        let (batch, steps) = plan.split();
+        let appended = log.append(batch).unwrap();
+        let mut held = states.last().unwrap().clone();
+        for step in steps.place(&appended) {
+            if let Step::Ack { positions, .. } = &step {
+                log.release_all(positions.iter().copied());
+            }
+            held.apply(&step);
+        }
+        states.push(held);
+        log.shared.take(&mut group, None);
+        writer.turn(&mut group).unwrap();
+        assert!(log.durable() >= appended.end());
+    }
+    states
+}
+
+fn open(io: &SimIo, rows: &SimRows) -> Result<Held, StoreError> {
+    let parts = recover(
+        Arc::new(io.clone()),
+        Box::new(rows.clone()),
+        Options::default(),
+    )?;
+    Ok(recovered(parts.recovered).unwrap().0)
+}
+
+#[test]
+fn a_flipped_bit_is_refused_or_costs_the_last_batch_at_most() {
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    let states = write(&io, &rows, 8, 1 << 20);
+    let files = io.files();
+    assert_eq!(files.len(), 1);
+    let (name, content) = files.first_key_value().unwrap();
+    let (last, before) = (&states[8], &states[7]);
+    let (mut refused, mut cut) = (0, 0);
+    for octet in 0..content.len() {
+        for bit in 0..8 {
+            let mut damaged = content.clone();
+            damaged[octet] ^= 1 << bit;
+            let (io, rows) = (SimIo::new(1), SimRows::default());
+            io.put_file(name, damaged);
+            match open(&io, &rows) {
+                Err(StoreError::Corrupt { .. }) => {
+                    assert_eq!(io.files().len(), 1, "a refused log is left alone");
+                    refused += 1;
+                }
+                Err(other) => panic!("octet {octet} bit {bit}: {other}"),
+                Ok(held) => {
+                    assert_eq!(held.queues, before.queues, "octet {octet} bit {bit}");
+                    assert_ne!(held.queues, last.queues);
+                    cut += 1;
+                }
+            }
+        }
+    }
+    assert!(
+        refused > 4 * cut,
+        "only the last of eight batches can be cut: {refused} and {cut}"
+    );
+}
+
+#[test]
+fn a_whole_record_in_the_wrong_place_is_no_record() {
+    // What a recycled file can hold when only the header of a batch reached the disk: records of
+    // before, each sound in itself. Here they change places within a batch.
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    let parts = recover(
+        Arc::new(io.clone()),
+        Box::new(rows.clone()),
+        Options::default(),
+    );
+    let Parts {
+        log, mut writer, ..
+    } = parts.unwrap();
+    let mut batch = log.batch();
+    let first = batch.publish(1, &[Q], &[b"first "]);
+    let second = batch.publish(2, &[Q], &[b"second"]);
+    let appended = log.append(batch).unwrap();
+    let (first, second, end) = (
+        appended.position(first),
+        appended.position(second),
+        appended.end(),
+    );
+    let mut group = Group::default();
+    log.shared.take(&mut group, None);
+    writer.turn(&mut group).unwrap();
+    let (name, content) = io.files().pop_first().unwrap();
+    let at = |position: LogPos| position.offset() as usize;
+    let (before, records) = content.split_at(at(first));
+    let (a, b) = records[..at(end) - at(first)].split_at(at(second) - at(first));
+    assert_eq!(a.len(), b.len());
+    io.put_file(&name, [before, b, a].concat());
+    assert!(open(&io, &rows).unwrap().queues.is_empty());
+}
+
+#[test]
+fn any_tail_may_be_missing() {
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    let states = write(&io, &rows, 5, 1 << 20);
+    let files = io.files();
+    let (name, content) = files.first_key_value().unwrap();
+    for bytes in 0..content.len() {
+        for zeros in [0, 100] {
+            let mut torn = content[..bytes].to_vec();
+            torn.resize(bytes + zeros, 0);
+            let (io, rows) = (SimIo::new(1), SimRows::default());
+            io.put_file(name, torn);
+            let held = open(&io, &rows).unwrap();
+            assert!(
+                states.iter().any(|state| state.queues == held.queues),
+                "{bytes}"
+            );
+            // What was cut stays cut, and the next start finds the same.
+            assert_eq!(open(&io, &rows).unwrap().queues, held.queues, "{bytes}");
+        }
+    }
+}
+
+#[test]
+fn an_earlier_segment_must_be_whole() {
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    write(&io, &rows, 20, 400);
+    let files = io.files();
+    assert!(files.len() > 3);
+    let names: Vec<_> = files.keys().cloned().collect();
+    for bytes in 0..files[&names[1]].len() {
+        let (io, rows) = (SimIo::new(1), SimRows::default());
+        files
+            .iter()
+            .for_each(|(name, content)| io.put_file(name, content.clone()));
+        io.put_file(&names[1], files[&names[1]][..bytes].to_vec());
+        let found = open(&io, &rows);
+        assert!(
+            matches!(&found, Err(StoreError::Corrupt { file, .. }) if *file == names[1]),
+            "{bytes}: {found:?}"
+        );
+    }
+    io.remove_file(&names[1]);
+    assert!(matches!(open(&io, &rows), Err(StoreError::Missing { file, .. }) if file == names[1]));
+}
+
+#[test]
+fn a_log_behind_its_catalogue_is_refused() {
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    write(&io, &rows, 3, 1 << 20);
+    open(&io, &rows).unwrap();
+    for name in io.files().keys() {
+        io.remove_file(name);
+    }
+    assert!(matches!(open(&io, &rows), Err(StoreError::Missing { .. })));
+}
+
+#[test]
+fn a_failed_sync_is_final() {
+    let io = SimIo::new(1);
+    let parts = recover(
+        Arc::new(io.clone()),
+        Box::new(SimRows::default()),
+        Options::default(),
+    );
+    let Parts {
+        log, mut writer, ..
+    } = parts.unwrap();
+    let mut batch = log.batch();
+    batch.publish(0, &[Q], &[b"lost"]);
+    let appended = log.append(batch).unwrap();
+    let before = log.durable();
+    // The write succeeds, the sync does not.
+    io.fail_after(1, Fault::Error);
+    let mut group = Group::default();
+    log.shared.take(&mut group, None);
+    let failure = writer.turn(&mut group).unwrap_err();
+    assert!(
+        failure
+            .to_string()
+            .contains("cannot sync 00000001.wal at offset"),
+        "{failure}"
+    );
+    log.shared.stop(failure);
+    assert_eq!(log.durable(), before);
+    assert!(log.durable() < appended.end());
+    let mut batch = log.batch();
+    batch.publish(0, &[Q], &[b"never"]);
+    assert!(matches!(log.append(batch), Err(LogError::Failed(_))));
+    assert!(matches!(log.sync(), Err(LogError::Failed(_))));
+    assert!(
+        log.has_room(),
+        "who waits for room must come to see the failure"
+    );
+}
+
+#[test]
+fn positions_are_never_given_twice() {
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    let mut last = LogPos::NONE;
+    for _ in 0..4 {
+        let parts = recover(
+            Arc::new(io.clone()),
+            Box::new(rows.clone()),
+            Options::default(),
+        );
+        let log = parts.unwrap().log;
+        let mut batch = log.batch();
+        let offset = batch.publish(0, &[Q], &[b"not written"]);
+        let position = log.append(batch).unwrap().position(offset);
+        assert!(position > last);
+        last = position;
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the store as a whole, on simulated and on real files.
+
+mod damage;
+mod format;
+mod model;
+mod real;
+mod schedules;
+mod sim;
+mod sim_rows;

@@ -1,0 +1,298 @@
+//! The whole store with its threads, on real files.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::base::{LogPos, QueueId};
+use crate::store::{Durability, Durable, Live, Log, Options, Recovered, Store, StoreError, Table};
+
+use super::sim::{Fault, SimIo};
+use super::sim_rows::SimRows;
+
+const Q: QueueId = QueueId(1);
+
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Durable for Bell {
+    fn durable(&self) {
+        *self.rung.lock() += 1;
+        self.changed.notify_all();
+    }
+}
+
+impl Bell {
+    fn wait_for(&self, times: usize) {
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut rung = self.rung.lock();
+        while *rung < times {
+            assert!(
+                !self.changed.wait_until(&mut rung, until).timed_out(),
+                "nobody rang"
+            );
+        }
+    }
+}
+
+fn take(recovered: Recovered, exists: impl FnMut(QueueId) -> bool) -> Vec<Live> {
+    let mut messages = Vec::new();
+    recovered
+        .restore(exists, |live| messages.push(live))
+        .unwrap();
+    messages
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_clean_life_on_a_real_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data");
+    let (store, recovered) = Store::open(&path, Options::default()).unwrap();
+    assert!(recovered.rows.is_empty());
+    assert!(take(recovered, |_| true).is_empty());
+    assert!(matches!(
+        Store::open(&path, Options::default()),
+        Err(StoreError::InUse { .. })
+    ));
+
+    let log = store.log();
+    let mut batch = log.batch();
+    batch.put(Table::Queues, b"q", b"durable");
+    let first = batch.publish(1, &[Q, QueueId(2)], &[b"shared ", b"body"]);
+    let second = batch.publish(2, &[Q], &[b"second"]);
+    let appended = log.append(batch).unwrap();
+    assert!(log.applied_below() < appended.end());
+    let (first, second) = (appended.position(first), appended.position(second));
+    let bell = Arc::new(Bell::default());
+    log.notify_when_durable(appended.end(), bell.clone());
+    bell.wait_for(1);
+    assert!(log.durable() >= appended.end());
+    log.notify_when_durable(appended.end(), bell.clone());
+    bell.wait_for(2);
+    let end = appended.end();
+    drop(appended);
+    assert_eq!(log.applied_below(), end);
+    let mut batch = log.batch();
+    batch.redelivered(Q, [second]);
+    let _ = log.append(batch).unwrap();
+    store.close().unwrap();
+    store.close().unwrap();
+    drop(store);
+
+    look_again(&path, first, second);
+}
+
+/// The second and third life of the directory above.
+fn look_again(path: &Path, first: LogPos, second: LogPos) {
+    let (store, recovered) = Store::open(path, Options::default()).unwrap();
+    assert!(recovered.clean);
+    assert_eq!(recovered.highest_queue_id, QueueId(2));
+    assert_eq!(recovered.rows[&Table::Queues][0].value, b"durable");
+    let messages = take(recovered, |_| true);
+    let seen: Vec<_> = messages
+        .iter()
+        .map(|m| (m.queue, m.pos, m.redelivered))
+        .collect();
+    let expected = [
+        (Q, first, false),
+        (QueueId(2), first, false),
+        (Q, second, true),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(messages[0].payload, "shared body");
+    assert_eq!(
+        messages[0].payload.as_ptr(),
+        messages[1].payload.as_ptr(),
+        "read once"
+    );
+    drop(store);
+
+    let (store, recovered) = Store::open(path, Options::default()).unwrap();
+    assert!(!recovered.clean, "it was dropped, not closed");
+    assert_eq!(take(recovered, |queue| queue == Q).len(), 2);
+    assert_eq!(
+        store.log().totals().1,
+        2,
+        "the other queue's message was released"
+    );
+    assert!(store.free_bytes().unwrap() > 0);
+}
+
+#[test]
+fn other_formats_are_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("FORMAT"), "warren 2\n").unwrap();
+    let Err(error) = Store::open(directory.path(), Options::default()) else {
+        panic!()
+    };
+    assert!(error.to_string().contains("\"warren 2\""), "{error}");
+}
+
+/// Fifty rounds of ten messages and a row, each waiting for room and for durability.
+fn produce_and_consume(log: &Log, thread: u64, peak: &AtomicUsize) {
+    let bell = Arc::new(Bell::default());
+    for round in 1..=50 {
+        log.notify_when_room(bell.clone());
+        bell.wait_for(2 * round - 1);
+        let mut batch = log.batch();
+        let offsets: Vec<_> = (0..10)
+            .map(|n| batch.publish(n, &[QueueId(thread)], &[&[7; 500]]))
+            .collect();
+        batch.put(Table::Meta, &thread.to_be_bytes(), &round.to_be_bytes());
+        let appended = log.append(batch).unwrap();
+        peak.fetch_max(log.pending_bytes(), Ordering::Relaxed);
+        log.notify_when_durable(appended.end(), bell.clone());
+        bell.wait_for(2 * round);
+        assert!(log.durable() >= appended.end());
+        let positions: Vec<_> = offsets
+            .iter()
+            .map(|offset| appended.position(*offset))
+            .collect();
+        let mut batch = log.batch();
+        batch.ack(QueueId(thread), positions.iter().copied());
+        let _ = log.append(batch).unwrap();
+        log.release_all(positions);
+    }
+}
+
+#[test]
+fn many_producers_and_space_comes_back() {
+    for durability in [
+        Durability::Fsync,
+        Durability::Interval(Duration::from_millis(5)),
+        Durability::Os,
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            segment_bytes: 64 << 10,
+            pending_limit_bytes: 32 << 10,
+            durability,
+            catalogue_flush_every: Duration::from_millis(10),
+            ..Options::default()
+        };
+        let (store, _) = Store::open(directory.path(), options.clone()).unwrap();
+        let peak = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 1..=4 {
+                let (log, peak) = (store.log(), &peak);
+                scope.spawn(move || produce_and_consume(log, thread, peak));
+            }
+        });
+        store.log().sync().unwrap();
+        assert!(peak.into_inner() < (32 << 10) + 4 * 8192);
+        until("consumed segments are deleted", || {
+            store.log().totals() == (1, 0)
+        });
+        let files = std::fs::read_dir(directory.path().join("log"))
+            .unwrap()
+            .count();
+        assert_eq!(files, 1);
+        store.close().unwrap();
+        drop(store);
+        let (_store, recovered) = Store::open(directory.path(), options).unwrap();
+        assert_eq!(recovered.rows[&Table::Meta].len(), 4);
+        assert!(
+            recovered.rows[&Table::Meta]
+                .iter()
+                .all(|row| row.value == 50_usize.to_be_bytes())
+        );
+        assert!(take(recovered, |_| true).is_empty());
+    }
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_has_one_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        segment_bytes: 1 << 10,
+        ..Options::default()
+    };
+    let (store, _) = Store::open(directory.path(), options.clone()).unwrap();
+    for bytes in [10, 100_000, 10, 1_000_000, 10] {
+        let mut batch = store.log().batch();
+        batch.publish(0, &[Q], &[&vec![1; bytes]]);
+        let _ = store.log().append(batch).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    let (_store, recovered) = Store::open(directory.path(), options).unwrap();
+    let lengths: Vec<_> = take(recovered, |_| true)
+        .iter()
+        .map(|m| m.payload.len())
+        .collect();
+    assert_eq!(lengths, [10, 100_000, 10, 1_000_000, 10]);
+}
+
+#[test]
+fn a_failing_disk_wakes_everyone() {
+    let io = SimIo::new(1);
+    let rows = Box::new(SimRows::default());
+    let (store, _) = Store::open_with(Arc::new(io.clone()), rows, Options::default()).unwrap();
+    io.fail_after(0, Fault::Error);
+    let mut batch = store.log().batch();
+    batch.publish(0, &[Q], &[b"no space"]);
+    let appended = store.log().append(batch).unwrap();
+    let bell = Arc::new(Bell::default());
+    store
+        .log()
+        .notify_when_durable(appended.end(), bell.clone());
+    bell.wait_for(1);
+    assert!(store.log().durable() < appended.end());
+    assert!(
+        store
+            .log()
+            .failure()
+            .unwrap()
+            .to_string()
+            .contains("cannot write 00000001.wal")
+    );
+    store
+        .log()
+        .notify_when_durable(LogPos(u64::MAX), bell.clone());
+    bell.wait_for(2);
+    assert!(store.close().is_err());
+}
+
+#[test]
+fn a_failing_catalogue_stops_alone() {
+    let rows = SimRows::default();
+    let options = Options {
+        catalogue_flush_every: Duration::from_millis(1),
+        ..Options::default()
+    };
+    let io = Arc::new(SimIo::new(1));
+    let (store, _) = Store::open_with(io.clone(), Box::new(rows.clone()), options.clone()).unwrap();
+    rows.fail_flush();
+    for n in 0..20 {
+        let mut batch = store.log().batch();
+        batch.put(Table::Queues, &[n], b"declared");
+        let _ = store.log().append(batch).unwrap();
+        store.log().sync().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    until("the failure is reported", || store.failure().is_some());
+    assert!(store.log().failure().is_none());
+    assert!(store.close().is_err());
+    drop(store);
+    rows.restart();
+    let (_store, recovered) = Store::open_with(io, Box::new(rows), options).unwrap();
+    assert_eq!(
+        recovered.rows[&Table::Queues].len(),
+        20,
+        "the log had them all"
+    );
+}

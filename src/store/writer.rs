@@ -1,0 +1,287 @@
+//! The one thread that writes the log: group commit.
+//!
+//! Owns the active segment's file. A turn takes everything pending, writes it with one call, syncs
+//! once, and tells who waits; what arrives meanwhile is the next turn's group, so the group grows
+//! with the load and an idle log waits for nothing. Deletes segments that are no longer needed,
+//! after the waiters were told. After the first error it does nothing any more: a page the kernel
+//! could not write may be lost though a second sync would succeed.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+
+use crate::base::LogPos;
+
+use super::catalogue::{Change, Table};
+use super::error::LogError;
+use super::format::{FILE_HEADER_BYTES, FileHeader, file_name};
+use super::io::{Io, IoFile};
+use super::log::Log;
+use super::options::Durability;
+use super::record::{self, Record};
+use super::scan::records;
+use super::shared::{Group, PendingBatch, Shared};
+
+/// The writer's state; `run` is its thread, tests call `turn` themselves.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    io: Arc<dyn Io>,
+    file: Arc<dyn IoFile>,
+    /// End of what is written; its segment is the one `file` is.
+    end: LogPos,
+    /// End of what is known to be on disk.
+    synced: LogPos,
+    last_sync: Instant,
+    /// Where catalogue changes go once they are on disk. `None` when nobody takes them any more.
+    catalogue: Option<SyncSender<Vec<Change>>>,
+    /// A deletion failed. Going on could leave a hole in the log, so none is tried again.
+    keeps_segments: bool,
+}
+
+impl Writer {
+    /// Begins `segment`, durably: from now on the log is not cleanly shut down.
+    pub(crate) fn begin(
+        log: &Log,
+        io: Arc<dyn Io>,
+        segment: u32,
+        previous_end: u32,
+        catalogue: SyncSender<Vec<Change>>,
+    ) -> Result<Writer, LogError> {
+        let file = create_segment(&*io, segment, previous_end)?;
+        file.sync_data()
+            .map_err(|reason| LogError::failed("sync", file_name(segment), 0, reason))?;
+        let end = LogPos::new(segment, FILE_HEADER_BYTES);
+        Ok(Writer {
+            shared: log.shared.clone(),
+            io,
+            file,
+            end,
+            synced: end,
+            last_sync: Instant::now(),
+            catalogue: Some(catalogue),
+            keeps_segments: false,
+        })
+    }
+
+    /// Works until the log is closed or fails.
+    pub(crate) fn run(mut self) {
+        let _guard = PanicGuard(self.shared.clone());
+        let mut group = Group::default();
+        loop {
+            self.shared.take(&mut group, self.deadline());
+            if let Err(failure) = self.turn(&mut group) {
+                tracing::error!(%failure, "the commit log stops");
+                self.shared.stop(failure);
+                return;
+            }
+            if group.closed {
+                self.shared.wake_all();
+                return;
+            }
+        }
+    }
+
+    /// One group commit.
+    pub(crate) fn turn(&mut self, group: &mut Group) -> Result<(), LogError> {
+        let bytes = group
+            .batches
+            .iter()
+            .map(|pending| pending.batch.len())
+            .sum();
+        self.write(&mut group.batches)?;
+        if self.must_sync(group) {
+            self.sync()?;
+        }
+        if !group.batches.is_empty() {
+            self.shared.advance(self.end, bytes);
+            self.hand_over_catalogue(&group.batches)?;
+            self.shared.recycle(&mut group.batches);
+        }
+        group.syncs.clear();
+        self.delete_segments()
+    }
+
+    /// When to come back though nothing was appended.
+    fn deadline(&self) -> Option<Instant> {
+        match self.shared.options.durability {
+            Durability::Interval(interval) if self.synced < self.end => {
+                Some(self.last_sync + interval)
+            }
+            _ => None,
+        }
+    }
+
+    fn must_sync(&self, group: &Group) -> bool {
+        if self.synced >= self.end {
+            return false;
+        }
+        let setting = match self.shared.options.durability {
+            Durability::Fsync => true,
+            Durability::Interval(interval) => self.last_sync.elapsed() >= interval,
+            Durability::Os => false,
+        };
+        // sled must never be ahead of the log, or a queue could exist whose declaration does not.
+        let catalogue = || {
+            group
+                .batches
+                .iter()
+                .any(|p| p.batch.last_catalogue().is_some())
+        };
+        setting || group.closed || !group.syncs.is_empty() || catalogue()
+    }
+
+    fn write(&mut self, batches: &mut [PendingBatch]) -> Result<(), LogError> {
+        let same_segment =
+            |a: &PendingBatch, b: &PendingBatch| a.position.segment() == b.position.segment();
+        for run in batches.chunk_by_mut(same_segment) {
+            let Some(start) = run.first().map(|first| first.position) else {
+                continue;
+            };
+            if start.segment() != self.end.segment() {
+                self.next_segment(start.segment())?;
+            }
+            debug_assert_eq!(start, self.end, "batches have no gaps between them");
+            for pending in run.iter_mut() {
+                pending.batch.seal(pending.position, self.synced);
+            }
+            let slices: Vec<_> = run
+                .iter()
+                .map(|pending| IoSlice::new(pending.batch.bytes()))
+                .collect();
+            let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+            self.file
+                .write_all_at(&slices, u64::from(start.offset()))
+                .map_err(|reason| self.failed("write", reason))?;
+            self.end = LogPos(start.0 + bytes as u64);
+        }
+        Ok(())
+    }
+
+    /// The old segment is synced before the new one exists: recovery relies on it.
+    fn next_segment(&mut self, segment: u32) -> Result<(), LogError> {
+        if self.synced < self.end {
+            self.sync()?;
+        }
+        self.file = create_segment(&*self.io, segment, self.end.offset())?;
+        self.end = LogPos::new(segment, FILE_HEADER_BYTES);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        self.file
+            .sync_data()
+            .map_err(|reason| self.failed("sync", reason))?;
+        self.synced = self.end;
+        self.last_sync = Instant::now();
+        Ok(())
+    }
+
+    fn failed(&self, operation: &'static str, reason: io::Error) -> LogError {
+        let offset = u64::from(self.end.offset());
+        LogError::failed(operation, file_name(self.end.segment()), offset, reason)
+    }
+
+    /// Gives the catalogue changes of batches that are on disk to sled's thread. Waits if that
+    /// thread is far behind.
+    fn hand_over_catalogue(&mut self, batches: &[PendingBatch]) -> Result<(), LogError> {
+        let Some(catalogue) = &self.catalogue else {
+            return Ok(());
+        };
+        let mut changes = Vec::new();
+        for pending in batches
+            .iter()
+            .filter(|p| p.batch.last_catalogue().is_some())
+        {
+            let records = records(pending.position, pending.batch.payload());
+            for (position, kind, payload) in
+                records.filter(|(_, kind, _)| *kind == record::CATALOGUE)
+            {
+                let Ok(Record::Catalogue { table, key, value }) = record::decode(kind, payload)
+                else {
+                    let reason = io::Error::other("a catalogue record cannot be read back");
+                    return Err(self.failed("decode", reason));
+                };
+                if let Some(table) = Table::from_number(table) {
+                    let value = value.map(<[u8]>::to_vec);
+                    changes.push(Change {
+                        position,
+                        table,
+                        key: key.to_vec(),
+                        value,
+                    });
+                }
+            }
+        }
+        if !changes.is_empty() && catalogue.send(changes).is_err() {
+            // Its thread ended with an error it has reported itself. The log goes on: it has every
+            // change, keeps the segments they are in, and a restart applies them.
+            self.catalogue = None;
+        }
+        Ok(())
+    }
+
+    fn delete_segments(&mut self) -> Result<(), LogError> {
+        if self.keeps_segments || !self.shared.segments.should_look() {
+            return Ok(());
+        }
+        let segments = self.shared.segments.deletable(self.end.segment());
+        if segments.is_empty() {
+            return Ok(());
+        }
+        // Looked at after the counts: the acks that emptied these segments end before it.
+        if self.end < self.shared.end() {
+            self.shared.segments.look_again();
+            return Ok(());
+        }
+        if self.synced < self.end {
+            self.sync()?;
+        }
+        for segment in segments {
+            let name = file_name(segment);
+            if let Err(error) = self.io.delete(&name) {
+                tracing::error!(%error, file = name, "cannot delete a segment; keeping all from now");
+                self.keeps_segments = true;
+                break;
+            }
+            self.shared.segments.forget(segment);
+            tracing::debug!(file = name, "segment deleted");
+        }
+        Ok(())
+    }
+}
+
+fn create_segment(
+    io: &dyn Io,
+    segment: u32,
+    previous_end: u32,
+) -> Result<Arc<dyn IoFile>, LogError> {
+    let failed =
+        |operation| move |reason| LogError::failed(operation, file_name(segment), 0, reason);
+    let file = io.create(&file_name(segment)).map_err(failed("create"))?;
+    let header = FileHeader {
+        segment,
+        previous_end,
+    }
+    .encode();
+    file.write_all_at(&[IoSlice::new(&header)], 0)
+        .map_err(failed("write"))?;
+    Ok(file)
+}
+
+/// Stops the log should the writer panic, so that producers get an error and nobody waits for ever.
+struct PanicGuard(Arc<Shared>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = io::Error::other("the writer thread panicked");
+            self.0.stop(LogError::failed(
+                "write",
+                String::from("the log"),
+                0,
+                reason,
+            ));
+        }
+    }
+}
