@@ -173,8 +173,10 @@ impl Config {
     /// Reads a file. Every key may be absent; none may be unknown.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ConfigError::Unreadable { path: shown.clone(), reason: e.to_string() })?;
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Unreadable {
+            path: shown.clone(),
+            reason: e.to_string(),
+        })?;
         Self::parse(&text, &shown)
     }
 
@@ -200,21 +202,54 @@ impl Config {
                 return Ok(());
             }
             let reason = format!("must be from {least} to {most}");
-            Err(ConfigError::OutOfRange { key, value: value.to_string(), reason })
+            Err(ConfigError::OutOfRange {
+                key,
+                value: value.to_string(),
+                reason,
+            })
         };
-        let Amqp { frame_max_bytes, channel_max, handshake_timeout_s, max_message_bytes, .. } =
-            self.amqp;
+        let Amqp {
+            frame_max_bytes,
+            channel_max,
+            handshake_timeout_s,
+            max_message_bytes,
+            ..
+        } = self.amqp;
         let frame_min = u64::from(limits::FRAME_MIN);
-        range("amqp.frame_max_bytes", frame_max_bytes.into(), frame_min, 16 * 1024 * 1024)?;
+        range(
+            "amqp.frame_max_bytes",
+            frame_max_bytes.into(),
+            frame_min,
+            16 * 1024 * 1024,
+        )?;
         range("amqp.channel_max", channel_max.into(), 1, u16::MAX.into())?;
         range("amqp.handshake_timeout_s", handshake_timeout_s, 1, 3600)?;
-        range("amqp.max_message_bytes", max_message_bytes, 1, limits::MAX_MESSAGE_BYTES_HARD)?;
-        range("storage.sync_interval_ms", self.storage.sync_interval_ms, 1, 60_000)?;
+        range(
+            "amqp.max_message_bytes",
+            max_message_bytes,
+            1,
+            limits::MAX_MESSAGE_BYTES_HARD,
+        )?;
+        range(
+            "storage.sync_interval_ms",
+            self.storage.sync_interval_ms,
+            1,
+            60_000,
+        )?;
         let segment_bytes = u64::from(self.storage.segment_bytes);
-        range("storage.segment_bytes", segment_bytes, 1024 * 1024, 1024 * 1024 * 1024)?;
+        range(
+            "storage.segment_bytes",
+            segment_bytes,
+            1024 * 1024,
+            1024 * 1024 * 1024,
+        )?;
         if self.listen.is_empty() {
             let reason = "needs at least one ADDR:PORT".to_owned();
-            return Err(ConfigError::OutOfRange { key: "listen", value: "[]".into(), reason });
+            return Err(ConfigError::OutOfRange {
+                key: "listen",
+                value: "[]".into(),
+                reason,
+            });
         }
         Ok(())
     }
@@ -238,11 +273,18 @@ mod tests {
 
     #[test]
     fn the_documented_file_has_every_key_with_its_default() {
-        assert_eq!(Config::parse(DOCUMENTED, "config/warren.toml").unwrap(), Config::default());
+        assert_eq!(
+            Config::parse(DOCUMENTED, "config/warren.toml").unwrap(),
+            Config::default()
+        );
         let mut documented = Vec::new();
         keys(&DOCUMENTED.parse().unwrap(), "", &mut documented);
         let mut known = Vec::new();
-        keys(&toml::Table::try_from(Config::default()).unwrap(), "", &mut known);
+        keys(
+            &toml::Table::try_from(Config::default()).unwrap(),
+            "",
+            &mut known,
+        );
         documented.sort();
         known.sort();
         assert_eq!(documented, known);
@@ -252,7 +294,10 @@ mod tests {
     fn faults_are_one_line_that_says_where() {
         let fault = |text: &str| Config::parse(text, "w.toml").unwrap_err().to_string();
         let unknown = fault("# hello\n[amqp]\nframe_max = 4096\n");
-        assert!(unknown.starts_with("w.toml:3: unknown field `frame_max`"), "{unknown}");
+        assert!(
+            unknown.starts_with("w.toml:3: unknown field `frame_max`"),
+            "{unknown}"
+        );
         assert!(fault("listen = [\"nowhere\"]").starts_with("w.toml:1: "));
         assert!(fault("[storage]\ndurability = \"maybe\"").starts_with("w.toml:2: "));
         assert_eq!(
@@ -266,7 +311,10 @@ mod tests {
 
     #[test]
     fn the_password_is_not_shown() {
-        let auth = Auth { default_password: "s3cret".into(), ..Auth::default() };
+        let auth = Auth {
+            default_password: "s3cret".into(),
+            ..Auth::default()
+        };
         assert!(!format!("{auth:?}").contains("s3cret"));
     }
 }

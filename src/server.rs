@@ -50,7 +50,8 @@ pub fn run(config: Config) -> Result<(), ServerError> {
 async fn serve(config: Config) -> Result<(), ServerError> {
     let mut stop = StopSignal::new().map_err(ServerError::Runtime)?;
     // Before recovery, which may take long: a port in use is told at once.
-    let listeners = Listeners::bind(&config.listen).map_err(|(address, e)| listen_fault(address, &e))?;
+    let listeners =
+        Listeners::bind(&config.listen).map_err(|(address, e)| listen_fault(address, &e))?;
     let settings = amqp::Settings::from(&config);
     let broker = Arc::new(Broker::open(&config)?);
     for address in listeners.addresses() {
@@ -82,7 +83,10 @@ fn listen_fault(address: SocketAddr, e: &io::Error) -> ServerError {
         io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)",
         _ => "",
     };
-    ServerError::Listen { address, reason: format!("{e}{hint}") }
+    ServerError::Listen {
+        address,
+        reason: format!("{e}{hint}"),
+    }
 }
 
 /// Each connection is a file; the soft limit of many systems is 1024.
@@ -90,7 +94,10 @@ fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
         if let Err(e) = setrlimit(Resource::Nofile, raised) {
             warn!(error = %e, "cannot raise the limit of open files");
         }

@@ -52,7 +52,11 @@ pub(super) fn whole<'b>(
     let start = offset_in(frames, publish.exchange)?;
     let at = |part: &[u8]| offset_in(frames, part).and_then(|at| at.checked_sub(start));
     let properties_at = at(header.properties)?;
-    let body_at = if body.is_empty() { properties_at + header.properties.len() } else { at(body)? };
+    let body_at = if body.is_empty() {
+        properties_at + header.properties.len()
+    } else {
+        at(body)?
+    };
     let layout = Layout {
         exchange_len: publish.exchange.len() as u8,
         key_at: at(publish.routing_key)? as u16,
@@ -65,7 +69,10 @@ pub(super) fn whole<'b>(
     let octets = frames.slice(start..start + body_at + body.len());
     *cursor = ahead;
     let message = Message::contiguous(octets, layout, facts);
-    Some(Assembled { message, mandatory: publish.mandatory })
+    Some(Assembled {
+        message,
+        mandatory: publish.mandatory,
+    })
 }
 
 /// A publish whose header or body is still to come.
@@ -132,7 +139,10 @@ impl Assembly {
             (None, _) => return Err(AmqpError::expected_content_header(BASIC)),
             (Some(_), _) => return Err(AmqpError::expected_content_body()),
         }
-        let due = self.header.as_ref().map_or(u64::MAX, |header| header.body_size);
+        let due = self
+            .header
+            .as_ref()
+            .map_or(u64::MAX, |header| header.body_size);
         match self.received.cmp(&due) {
             std::cmp::Ordering::Greater => Err(AmqpError::body_exceeds_header()),
             reached => Ok(reached.is_eq()),
@@ -152,12 +162,18 @@ impl Assembly {
             self.pieces,
             facts,
         );
-        Assembled { message, mandatory: self.mandatory }
+        Assembled {
+            message,
+            mandatory: self.mandatory,
+        }
     }
 }
 
 fn facts(scanned: &PropertyScan) -> Facts {
-    Facts { persistent: scanned.is_persistent(), priority: scanned.priority.unwrap_or(0) }
+    Facts {
+        persistent: scanned.is_persistent(),
+        priority: scanned.priority.unwrap_or(0),
+    }
 }
 
 /// Where `part` starts in `whole`, of which it is a slice.

@@ -44,7 +44,10 @@ pub(super) enum After {
     Nothing,
     /// A consumer was taken off its queue: send what was handed over before, then answer with
     /// [`Channel::finish_cancel`].
-    Cancel { number: usize, nowait: bool },
+    Cancel {
+        number: usize,
+        nowait: bool,
+    },
     /// The client closes the channel.
     Close,
 }
@@ -124,12 +127,16 @@ impl Channel {
             Method::Ack { tag, multiple } => {
                 self.ack(tag, multiple).map_err(|fault| fault.at(60, 80))
             }
-            Method::Nack { tag, multiple, requeue } => {
-                self.reject(tag, multiple, requeue, link).map_err(|fault| fault.at(60, 120))
-            }
-            Method::Reject { tag, requeue } => {
-                self.reject(tag, false, requeue, link).map_err(|fault| fault.at(60, 90))
-            }
+            Method::Nack {
+                tag,
+                multiple,
+                requeue,
+            } => self
+                .reject(tag, multiple, requeue, link)
+                .map_err(|fault| fault.at(60, 120)),
+            Method::Reject { tag, requeue } => self
+                .reject(tag, false, requeue, link)
+                .map_err(|fault| fault.at(60, 90)),
             Method::Qos { .. } | Method::Other(_) => {
                 let (class_id, method_id) = method.id();
                 self.flush(link)?;
@@ -162,7 +169,9 @@ impl Channel {
 
     fn publish(&mut self, assembled: Assembled, link: &mut Link) -> Result<(), AmqpError> {
         let Assembled { message, mandatory } = assembled;
-        self.publisher.check_exchange(message.exchange()).map_err(|fault| fault.at(60, 40))?;
+        self.publisher
+            .check_exchange(message.exchange())
+            .map_err(|fault| fault.at(60, 40))?;
         self.dirty = true;
         if let Some(confirms) = &mut self.confirms {
             confirms.count();
@@ -244,7 +253,9 @@ impl Channel {
 
     /// Sends the confirms that are due.
     pub(super) fn send_confirms(&mut self, link: &mut Link) {
-        let Some(confirms) = &mut self.confirms else { return };
+        let Some(confirms) = &mut self.confirms else {
+            return;
+        };
         if let Some(ack) = confirms.take(link.broker.log().durable()) {
             encode::ack(link.tail(), self.number, ack.tag, ack.multiple);
         }
@@ -289,7 +300,9 @@ impl Channel {
 
     /// Has all consumers' queues look again: there is room, or credit.
     pub(super) fn resume_all(&self, link: &Link) -> Result<(), AmqpError> {
-        self.consumers.iter().try_for_each(|(_, c)| link.vhost.resume(&c.queue, c.key))
+        self.consumers
+            .iter()
+            .try_for_each(|(_, c)| link.vhost.resume(&c.queue, c.key))
     }
 
     /// The channel ends, by whatever cause: its consumers go. The caller has flushed it, then takes

@@ -18,8 +18,15 @@ impl Channels {
     }
 
     pub(super) fn get(&mut self, number: u16) -> Option<&mut Channel> {
-        if self.sorted.get(self.last).is_none_or(|channel| channel.number != number) {
-            self.last = self.sorted.binary_search_by_key(&number, |c| c.number).ok()?;
+        if self
+            .sorted
+            .get(self.last)
+            .is_none_or(|channel| channel.number != number)
+        {
+            self.last = self
+                .sorted
+                .binary_search_by_key(&number, |c| c.number)
+                .ok()?;
         }
         self.sorted.get_mut(self.last).map(Box::as_mut)
     }

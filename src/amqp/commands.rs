@@ -14,9 +14,7 @@ use super::link::Link;
 use super::outbox::Port;
 use super::replies;
 use crate::base::{AmqpError, Name};
-use crate::broker::{
-    BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name,
-};
+use crate::broker::{BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name};
 use crate::codec::{Command, Method, RawTable};
 use crate::queue::{ConsumerSpec, ConsumerToken, QueueRef};
 
@@ -30,7 +28,11 @@ impl Channel {
         link: &mut Link,
     ) -> Result<After, AmqpError> {
         let command = match method {
-            Method::Qos { prefetch_size, prefetch_count, global } => {
+            Method::Qos {
+                prefetch_size,
+                prefetch_count,
+                global,
+            } => {
                 return self
                     .qos(*prefetch_size, *prefetch_count, *global, link)
                     .map(|()| After::Nothing);
@@ -43,7 +45,9 @@ impl Channel {
         let done = match method {
             AMQPClass::Exchange(method) => self.exchange(method, arguments, link),
             AMQPClass::Queue(method) => self.queue(method, arguments, link),
-            AMQPClass::Basic(basic::AMQPMethod::Cancel(method)) => return self.cancel(method, link),
+            AMQPClass::Basic(basic::AMQPMethod::Cancel(method)) => {
+                return self.cancel(method, link);
+            }
             AMQPClass::Basic(method) => self.basic(method, arguments, link),
             AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
                 self.confirms.get_or_insert_with(Confirms::default);
@@ -101,13 +105,17 @@ impl Channel {
             }
             Bind(m) => {
                 let spec = binding(m.source.as_str(), m.routing_key.as_str(), arguments);
-                let bound = link.vhost.bind_exchange(&m.destination.as_str().into(), &spec);
+                let bound = link
+                    .vhost
+                    .bind_exchange(&m.destination.as_str().into(), &spec);
                 link.once_durable(bound)?;
                 (m.nowait, replies::exchange_bind_ok())
             }
             Unbind(m) => {
                 let spec = binding(m.source.as_str(), m.routing_key.as_str(), arguments);
-                let unbound = link.vhost.unbind_exchange(&m.destination.as_str().into(), &spec);
+                let unbound = link
+                    .vhost
+                    .unbind_exchange(&m.destination.as_str().into(), &spec);
                 link.once_durable(unbound)?;
                 (m.nowait, replies::exchange_unbind_ok())
             }
@@ -117,12 +125,7 @@ impl Channel {
         Ok(())
     }
 
-    fn queue(
-        &mut self,
-        method: &queue::AMQPMethod,
-        arguments: &RawTable,
-        link: &mut Link,
-    ) -> Done {
+    fn queue(&mut self, method: &queue::AMQPMethod, arguments: &RawTable, link: &mut Link) -> Done {
         use queue::AMQPMethod::{Bind, Declare, Delete, Purge, Unbind};
         let (nowait, answer) = match method {
             Declare(m) => (m.nowait, self.declare_queue(m, arguments, link)?),
@@ -150,7 +153,10 @@ impl Channel {
             }
             Delete(m) => {
                 let name = self.queue_name(m.queue.as_str())?;
-                let conditions = DeleteIf { unused: m.if_unused, empty: m.if_empty };
+                let conditions = DeleteIf {
+                    unused: m.if_unused,
+                    empty: m.if_empty,
+                };
                 let deleted = link.vhost.delete_queue(&name, conditions, link.id);
                 let count = link.once_durable(deleted)?;
                 link.exclusive.retain(|queue| queue.name != name);
@@ -190,13 +196,19 @@ impl Channel {
         }
         self.last_queue = Some(queue.name.clone());
         let state = queue.lock();
-        Ok(replies::queue_declare_ok(&queue.name, state.ready_len(), state.consumers_len()))
+        Ok(replies::queue_declare_ok(
+            &queue.name,
+            state.ready_len(),
+            state.consumers_len(),
+        ))
     }
 
     /// A queue or exchange that is not there is no error (A2).
     fn unbind_queue(&mut self, m: &queue::Unbind, arguments: &RawTable, link: &mut Link) -> Done {
         let name = self.queue_name(m.queue.as_str())?;
-        let Some(queue) = link.vhost.topology().queues.get(&name).cloned() else { return Ok(()) };
+        let Some(queue) = link.vhost.topology().queues.get(&name).cloned() else {
+            return Ok(());
+        };
         let key = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
             true => queue.name.as_str(),
             false => m.routing_key.as_str(),
@@ -206,12 +218,7 @@ impl Channel {
         link.once_durable(unbound)
     }
 
-    fn basic(
-        &mut self,
-        method: &basic::AMQPMethod,
-        arguments: &RawTable,
-        link: &mut Link,
-    ) -> Done {
+    fn basic(&mut self, method: &basic::AMQPMethod, arguments: &RawTable, link: &mut Link) -> Done {
         use basic::AMQPMethod::{Consume, Get, Recover, RecoverAsync};
         match method {
             Consume(m) => self.consume(m, arguments, link),
@@ -247,13 +254,20 @@ impl Channel {
             "" => server_name("amq.ctag"),
             tag => Name::from(tag),
         };
-        if self.consumers.iter().any(|(_, consumer)| consumer.tag == tag) {
+        if self
+            .consumers
+            .iter()
+            .any(|(_, consumer)| consumer.tag == tag)
+        {
             return Err(AmqpError::consumer_tag_reuse(&tag));
         }
         let queue = self.named_queue(m.queue.as_str(), link)?;
         let source = self.ledger.source(&queue);
         let place = self.consumers.vacant_entry();
-        let token = ConsumerToken { channel: self.number, number: place.key() as u32 };
+        let token = ConsumerToken {
+            channel: self.number,
+            number: place.key() as u32,
+        };
         let port = Port {
             outbox: Arc::clone(&link.outbox),
             credit: Arc::clone(&self.credit),
@@ -268,18 +282,30 @@ impl Channel {
             port: Arc::new(port),
         };
         let key = link.vhost.subscribe(&queue, spec)?;
-        place.insert(Consumer { tag: tag.clone(), queue: queue.clone(), key, source });
+        place.insert(Consumer {
+            tag: tag.clone(),
+            queue: queue.clone(),
+            key,
+            source,
+        });
         link.reply(self.number, m.nowait, &replies::consume_ok(&tag));
         link.vhost.resume(&queue, key)
     }
 
     fn cancel(&mut self, m: &basic::Cancel, link: &mut Link) -> Result<After, AmqpError> {
         let tag = Name::from(m.consumer_tag.as_str());
-        match self.consumers.iter().find(|(_, consumer)| consumer.tag == tag) {
+        match self
+            .consumers
+            .iter()
+            .find(|(_, consumer)| consumer.tag == tag)
+        {
             Some((number, consumer)) => {
                 let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);
                 link.once_durable(gone)?;
-                Ok(After::Cancel { number, nowait: m.nowait })
+                Ok(After::Cancel {
+                    number,
+                    nowait: m.nowait,
+                })
             }
             None => {
                 link.reply(self.number, m.nowait, &replies::cancel_ok(&tag));
@@ -314,13 +340,20 @@ impl Channel {
             false => self.prefetch = count.into(),
         }
         link.send(self.number, &replies::qos_ok());
-        if waiting { self.resume_all(link) } else { Ok(()) }
+        if waiting {
+            self.resume_all(link)
+        } else {
+            Ok(())
+        }
     }
 
     /// An empty name stands for the queue last declared on this channel (A2: 404 if none was).
     fn queue_name(&self, name: &str) -> Result<Name, AmqpError> {
         match name {
-            "" => self.last_queue.clone().ok_or_else(AmqpError::no_previously_declared_queue),
+            "" => self
+                .last_queue
+                .clone()
+                .ok_or_else(AmqpError::no_previously_declared_queue),
             name => Ok(stripped(name)),
         }
     }

@@ -40,7 +40,9 @@ impl Confirms {
                 let end = last.1.max(end);
                 self.pending.push_back((self.published, end));
             }
-            None if self.published > self.confirmed => self.pending.push_back((self.published, end)),
+            None if self.published > self.confirmed => {
+                self.pending.push_back((self.published, end))
+            }
             None => {}
         }
     }
@@ -81,9 +83,21 @@ mod tests {
     fn a5_2_one_ack_covers_a_batch() {
         let mut confirms = Confirms::default();
         publish(&mut confirms, 1, LogPos::NONE);
-        assert_eq!(confirms.take(LogPos::NONE), Some(Ack { tag: 1, multiple: false }));
+        assert_eq!(
+            confirms.take(LogPos::NONE),
+            Some(Ack {
+                tag: 1,
+                multiple: false
+            })
+        );
         publish(&mut confirms, 3, LogPos::NONE);
-        assert_eq!(confirms.take(LogPos::NONE), Some(Ack { tag: 4, multiple: true }));
+        assert_eq!(
+            confirms.take(LogPos::NONE),
+            Some(Ack {
+                tag: 4,
+                multiple: true
+            })
+        );
         assert_eq!(confirms.take(LogPos::NONE), None);
     }
 
@@ -95,9 +109,21 @@ mod tests {
         publish(&mut confirms, 1, END[2]);
         assert_eq!(confirms.waits_for(), Some(END[1]));
         assert_eq!(confirms.take(END[0]), None);
-        assert_eq!(confirms.take(END[1]), Some(Ack { tag: 3, multiple: true }));
+        assert_eq!(
+            confirms.take(END[1]),
+            Some(Ack {
+                tag: 3,
+                multiple: true
+            })
+        );
         assert_eq!(confirms.take(END[1]), None);
-        assert_eq!(confirms.take(END[2]), Some(Ack { tag: 4, multiple: false }));
+        assert_eq!(
+            confirms.take(END[2]),
+            Some(Ack {
+                tag: 4,
+                multiple: false
+            })
+        );
         assert_eq!(confirms.waits_for(), None);
     }
 

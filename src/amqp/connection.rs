@@ -210,7 +210,12 @@ impl Connection {
     }
 
     fn open(&mut self, opened: Opened) {
-        let Opened { user, capabilities, tuned, vhost } = opened;
+        let Opened {
+            user,
+            capabilities,
+            tuned,
+            vhost,
+        } = opened;
         debug!(connection = %self.id, user = %user, vhost = %vhost.name(), "connection open");
         let mut link = Link {
             id: self.id,
@@ -235,7 +240,9 @@ impl Connection {
         if let Phase::Closing(_) = self.phase {
             return self.closing_frames(&frames);
         }
-        let Stage::Session(session) = &mut self.stage else { return };
+        let Stage::Session(session) = &mut self.stage else {
+            return;
+        };
         match session.frames(&frames) {
             Ok(Go::Closed) => self.phase = Phase::Ended,
             Ok(Go::On) => match scan.fault {
@@ -254,7 +261,9 @@ impl Connection {
             if frame.kind != FrameKind::Method || frame.channel != 0 {
                 continue;
             }
-            let Ok(Method::Other(command)) = parse_method(frame.payload) else { continue };
+            let Ok(Method::Other(command)) = parse_method(frame.payload) else {
+                continue;
+            };
             match &command.method {
                 AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => {
                     self.phase = Phase::Ended;
@@ -276,7 +285,11 @@ impl Connection {
                 session.end();
                 encode::write_close(session.link.tail(), 0, reason);
                 let most = Duration::from_secs(self.heartbeat_s.into());
-                let wait = if most.is_zero() { CLOSE_OK_TIMEOUT } else { most };
+                let wait = if most.is_zero() {
+                    CLOSE_OK_TIMEOUT
+                } else {
+                    most
+                };
                 self.phase = Phase::Closing(wait.min(CLOSE_OK_TIMEOUT));
             }
             Stage::Session(_) => {}

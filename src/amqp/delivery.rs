@@ -16,7 +16,9 @@ impl Channel {
     /// that it goes back with all the others.
     pub(super) fn deliver(&mut self, delivery: &Delivery, link: &mut Link) {
         // A consumer stays here until what was handed over to it has been taken.
-        let Some(consumer) = self.consumers.get(delivery.token.number as usize) else { return };
+        let Some(consumer) = self.consumers.get(delivery.token.number as usize) else {
+            return;
+        };
         let delivery_tag = match delivery.slot {
             Slot::NONE => self.ledger.skip(),
             slot => self.ledger.push(consumer.source, slot, true),
@@ -53,13 +55,20 @@ impl Channel {
     /// Header and body of a message.
     pub(super) fn content(&self, message: &Message, link: &mut Link) {
         let body_len = message.body_len();
-        encode::content_header(link.tail(), self.number, body_len as u64, message.properties());
+        encode::content_header(
+            link.tail(),
+            self.number,
+            body_len as u64,
+            message.properties(),
+        );
         if body_len < BODY_BY_REFERENCE_BYTES {
             // Below the smallest frame_max, so always one frame.
             if body_len > 0 {
                 let out = link.tail();
                 encode::frame_header(out, FrameKind::Body, self.number, body_len);
-                message.body_parts().for_each(|part| out.extend_from_slice(part));
+                message
+                    .body_parts()
+                    .for_each(|part| out.extend_from_slice(part));
                 encode::frame_end(out);
             }
             return;

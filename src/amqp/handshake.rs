@@ -27,9 +27,16 @@ pub(super) enum Step {
     /// Waits for start-ok.
     Starting,
     /// Waits for tune-ok.
-    Tuning { user: Name, capabilities: Capabilities },
+    Tuning {
+        user: Name,
+        capabilities: Capabilities,
+    },
     /// Waits for open.
-    Opening { user: Name, capabilities: Capabilities, tuned: Tuned },
+    Opening {
+        user: Name,
+        capabilities: Capabilities,
+        tuned: Tuned,
+    },
 }
 
 /// What tune-ok settled.
@@ -72,7 +79,11 @@ pub(super) fn start(out: &mut BytesMut) {
         mechanisms: MECHANISMS.into(),
         locales: "en_US".into(),
     };
-    write_method(out, 0, &AMQPClass::Connection(connection::AMQPMethod::Start(start)));
+    write_method(
+        out,
+        0,
+        &AMQPClass::Connection(connection::AMQPMethod::Start(start)),
+    );
 }
 
 impl Step {
@@ -98,14 +109,30 @@ impl Step {
             }
             (Step::Tuning { user, capabilities }, TuneOk(tune_ok)) => {
                 let tuned = tuned(tune_ok, settings).map_err(Fault::Silent)?;
-                Ok(Progress::Next(Step::Opening { user, capabilities, tuned }))
+                Ok(Progress::Next(Step::Opening {
+                    user,
+                    capabilities,
+                    tuned,
+                }))
             }
-            (Step::Opening { user, capabilities, tuned }, Open(open)) => {
+            (
+                Step::Opening {
+                    user,
+                    capabilities,
+                    tuned,
+                },
+                Open(open),
+            ) => {
                 let name = open.virtual_host.as_str();
                 let vhost = broker
                     .vhost(name)
                     .ok_or_else(|| Fault::Told(AmqpError::vhost_not_found(name).at(10, 40)))?;
-                Ok(Progress::Opened(Opened { user, capabilities, tuned, vhost }))
+                Ok(Progress::Opened(Opened {
+                    user,
+                    capabilities,
+                    tuned,
+                    vhost,
+                }))
             }
             (step, _) => Err(Fault::Silent(AmqpError::unexpected_method(step.name()))),
         }
@@ -145,7 +172,10 @@ fn server_properties() -> FieldTable {
     ] {
         properties.insert(short_string(name), AMQPValue::LongString(value.into()));
     }
-    properties.insert(short_string("capabilities"), AMQPValue::FieldTable(capabilities));
+    properties.insert(
+        short_string("capabilities"),
+        AMQPValue::FieldTable(capabilities),
+    );
     properties
 }
 
@@ -189,7 +219,10 @@ fn plain(response: &[u8]) -> Option<Credentials> {
     let mut parts = response.splitn(3, |&octet| octet == 0);
     let (authzid, user, password) = (parts.next()?, parts.next()?, parts.next()?);
     let user = std::str::from_utf8(user).ok()?.to_owned();
-    authzid.is_empty().then(|| Credentials { user, password: password.to_vec() })
+    authzid.is_empty().then(|| Credentials {
+        user,
+        password: password.to_vec(),
+    })
 }
 
 /// A table without its length, with LOGIN and PASSWORD (A10).
@@ -201,7 +234,10 @@ fn amqplain(response: &[u8]) -> Option<Credentials> {
         return None;
     };
     let user = std::str::from_utf8(user).ok()?.to_owned();
-    Some(Credentials { user, password: password.to_vec() })
+    Some(Credentials {
+        user,
+        password: password.to_vec(),
+    })
 }
 
 fn tune(settings: &Settings, out: &mut BytesMut) {
@@ -210,26 +246,50 @@ fn tune(settings: &Settings, out: &mut BytesMut) {
         frame_max: settings.frame_max_bytes,
         heartbeat: settings.heartbeat_s,
     };
-    write_method(out, 0, &AMQPClass::Connection(connection::AMQPMethod::Tune(tune)));
+    write_method(
+        out,
+        0,
+        &AMQPClass::Connection(connection::AMQPMethod::Tune(tune)),
+    );
 }
 
 /// Holds tune-ok against what was offered (A1.6). 0 asks for no limit, which is more than offered.
 /// Frames below RabbitMQ 4's smallest are taken, down to the specification's: older clients ask for
 /// them.
 fn tuned(tune_ok: &connection::TuneOk, settings: &Settings) -> Result<Tuned, AmqpError> {
-    let connection::TuneOk { channel_max, frame_max, heartbeat } = *tune_ok;
+    let connection::TuneOk {
+        channel_max,
+        frame_max,
+        heartbeat,
+    } = *tune_ok;
     let too_high = |value: u32, most: u32| value == 0 || value > most;
     if too_high(frame_max, settings.frame_max_bytes) {
-        return Err(AmqpError::tune_too_high("frame_max", frame_max, settings.frame_max_bytes));
+        return Err(AmqpError::tune_too_high(
+            "frame_max",
+            frame_max,
+            settings.frame_max_bytes,
+        ));
     }
     if frame_max < FRAME_MIN_SPEC {
-        return Err(AmqpError::tune_too_low("frame_max", frame_max, FRAME_MIN_SPEC));
+        return Err(AmqpError::tune_too_low(
+            "frame_max",
+            frame_max,
+            FRAME_MIN_SPEC,
+        ));
     }
     if too_high(channel_max.into(), settings.channel_max.into()) {
         let most = settings.channel_max.into();
-        return Err(AmqpError::tune_too_high("channel_max", channel_max.into(), most));
+        return Err(AmqpError::tune_too_high(
+            "channel_max",
+            channel_max.into(),
+            most,
+        ));
     }
-    Ok(Tuned { channel_max, frame_max, heartbeat_s: heartbeat })
+    Ok(Tuned {
+        channel_max,
+        frame_max,
+        heartbeat_s: heartbeat,
+    })
 }
 
 #[cfg(test)]
@@ -239,8 +299,17 @@ mod tests {
     #[test]
     fn a10_plain_wants_a_user_and_a_password() {
         let given = plain(b"\0guest\0pass\0word").unwrap();
-        assert_eq!((given.user.as_str(), &given.password[..]), ("guest", &b"pass\0word"[..]));
-        for malformed in [&b""[..], b"guest", b"\0guest", b"admin\0guest\0guest", b"\0\xff\0x"] {
+        assert_eq!(
+            (given.user.as_str(), &given.password[..]),
+            ("guest", &b"pass\0word"[..])
+        );
+        for malformed in [
+            &b""[..],
+            b"guest",
+            b"\0guest",
+            b"admin\0guest\0guest",
+            b"\0\xff\0x",
+        ] {
             assert_eq!(plain(malformed), None, "{malformed:?}");
         }
     }
@@ -248,7 +317,10 @@ mod tests {
     #[test]
     fn a10_amqplain_is_a_table_without_its_length() {
         let given = amqplain(b"\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x03abc").unwrap();
-        assert_eq!((given.user.as_str(), &given.password[..]), ("guest", &b"abc"[..]));
+        assert_eq!(
+            (given.user.as_str(), &given.password[..]),
+            ("guest", &b"abc"[..])
+        );
         assert_eq!(amqplain(b"\x05LOGINS\0\0\0\x05guest"), None);
         assert_eq!(amqplain(b"\x05LOGINS\0\0\0\xff"), None);
     }
@@ -257,11 +329,24 @@ mod tests {
     fn a1_6_tune_ok_may_ask_for_less_but_not_for_more() {
         let settings = Settings::from(&crate::config::Config::default());
         let ask = |channel_max, frame_max| {
-            tuned(&connection::TuneOk { channel_max, frame_max, heartbeat: 5 }, &settings)
+            tuned(
+                &connection::TuneOk {
+                    channel_max,
+                    frame_max,
+                    heartbeat: 5,
+                },
+                &settings,
+            )
         };
         assert!(ask(2047, 131_072).is_ok());
         assert!(ask(1, 4096).is_ok());
-        let refused = [ask(2047, 0), ask(2047, 131_073), ask(2047, 4095), ask(0, 8192), ask(2048, 8192)];
+        let refused = [
+            ask(2047, 0),
+            ask(2047, 131_073),
+            ask(2047, 4095),
+            ask(0, 8192),
+            ask(2048, 8192),
+        ];
         assert!(refused.iter().all(Result::is_err));
     }
 }

@@ -40,7 +40,12 @@ impl Ledger {
     /// The next delivery tag, for a delivery that waits for its ack.
     pub(super) fn push(&mut self, source: u32, slot: Slot, credited: bool) -> u64 {
         let tag = self.skip();
-        self.outstanding.push_back(Outstanding { tag, source, slot, credited });
+        self.outstanding.push_back(Outstanding {
+            tag,
+            source,
+            slot,
+            credited,
+        });
         tag
     }
 
@@ -59,6 +64,7 @@ impl Ledger {
     }
 
     /// Deliveries waiting for an ack.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.outstanding.len() - self.settled
     }
@@ -76,7 +82,9 @@ impl Ledger {
             true => 0,
             false => self.outstanding.partition_point(|o| o.tag < tag),
         };
-        let Some(found) = self.outstanding.get_mut(at) else { return false };
+        let Some(found) = self.outstanding.get_mut(at) else {
+            return false;
+        };
         if found.tag != tag || found.slot == Slot::NONE {
             return false;
         }

@@ -93,7 +93,11 @@ impl OutBuffer {
         let mut left = self.sendable_len();
         let mut slices = [IoSlice::new(&[]); IO_SLICES_MAX];
         let mut used = 0;
-        let pieces = self.chunks.iter().map(Bytes::as_ref).chain([self.tail.as_ref()]);
+        let pieces = self
+            .chunks
+            .iter()
+            .map(Bytes::as_ref)
+            .chain([self.tail.as_ref()]);
         for (slot, piece) in slices.iter_mut().zip(pieces.filter(|p| !p.is_empty())) {
             if left == 0 {
                 break;
@@ -183,7 +187,11 @@ mod tests {
             for round in 0..5u8 {
                 out.tail().extend_from_slice(&[round; 10]);
                 expected.extend_from_slice(&[round; 10]);
-                let len = if round % 2 == 0 { BODY_BY_REFERENCE_BYTES } else { 5 };
+                let len = if round % 2 == 0 {
+                    BODY_BY_REFERENCE_BYTES
+                } else {
+                    5
+                };
                 out.put_body(Bytes::from(vec![100 + round; len]));
                 expected.extend(vec![100 + round; len]);
             }

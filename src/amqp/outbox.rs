@@ -52,7 +52,10 @@ impl Outbox {
     pub(super) fn take(&self, deliveries: &mut Vec<Delivery>) -> News {
         let mut inner = self.inner.lock();
         std::mem::swap(&mut inner.deliveries, deliveries);
-        News { cancelled: std::mem::take(&mut inner.cancelled), close: inner.close.take() }
+        News {
+            cancelled: std::mem::take(&mut inner.cancelled),
+            close: inner.close.take(),
+        }
     }
 
     /// `bytes` of what was handed over went to the socket, or will never go.
@@ -114,14 +117,18 @@ impl ChannelCredit {
     /// `count` messages with acks were settled. Whether consumers wait that should be resumed now.
     pub(super) fn give_back(&self, count: u32) -> bool {
         let less = |used: u32| Some(used.saturating_sub(count));
-        let _ = self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        let _ = self
+            .used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         self.waited_for.load(Ordering::SeqCst) && self.waited_for.swap(false, Ordering::SeqCst)
     }
 
     fn take(&self) -> bool {
         let limit = self.limit.load(Ordering::SeqCst);
         let more = |used| (limit == 0 || used < limit).then_some(used + 1);
-        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+        self.used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
+            .is_ok()
     }
 
     fn take_or_wait(&self) -> bool {

@@ -68,7 +68,9 @@ pub(super) fn queue_purge_ok(messages: usize) -> AMQPClass {
 
 pub(super) fn queue_delete_ok(messages: usize) -> AMQPClass {
     let message_count = count(messages);
-    AMQPClass::Queue(queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count }))
+    AMQPClass::Queue(queue::AMQPMethod::DeleteOk(queue::DeleteOk {
+        message_count,
+    }))
 }
 
 pub(super) fn qos_ok() -> AMQPClass {
@@ -77,18 +79,25 @@ pub(super) fn qos_ok() -> AMQPClass {
 
 pub(super) fn consume_ok(tag: &Name) -> AMQPClass {
     let consumer_tag = short(tag);
-    AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag }))
+    AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk {
+        consumer_tag,
+    }))
 }
 
 /// The server's own cancel, of a consumer whose queue is gone (A6.7).
 pub(super) fn cancel(tag: &Name) -> AMQPClass {
     let consumer_tag = short(tag);
-    AMQPClass::Basic(basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true }))
+    AMQPClass::Basic(basic::AMQPMethod::Cancel(basic::Cancel {
+        consumer_tag,
+        nowait: true,
+    }))
 }
 
 pub(super) fn cancel_ok(tag: &Name) -> AMQPClass {
     let consumer_tag = short(tag);
-    AMQPClass::Basic(basic::AMQPMethod::CancelOk(basic::CancelOk { consumer_tag }))
+    AMQPClass::Basic(basic::AMQPMethod::CancelOk(basic::CancelOk {
+        consumer_tag,
+    }))
 }
 
 pub(super) fn get_empty() -> AMQPClass {

@@ -106,7 +106,9 @@ impl Session {
         cursor: &mut FrameCursor<'b>,
     ) -> Result<(), AmqpError> {
         let number = frame.channel;
-        let Some(channel) = self.channels.get(number) else { return self.open(frame) };
+        let Some(channel) = self.channels.get(number) else {
+            return self.open(frame);
+        };
         if channel.state == State::Closing {
             return self.closing_frame(frame);
         }
@@ -117,7 +119,10 @@ impl Session {
         }
         match done {
             Ok(After::Nothing) => Ok(()),
-            Ok(After::Cancel { number: consumer, nowait }) => {
+            Ok(After::Cancel {
+                number: consumer,
+                nowait,
+            }) => {
                 self.take_deliveries();
                 if let Some(channel) = self.channels.get(number) {
                     channel.finish_cancel(consumer, nowait, &mut self.link);
@@ -150,7 +155,8 @@ impl Session {
             let fault = AmqpError::channel_limit(open, self.channel_max);
             return Err(fault.at(class_id, method_id));
         }
-        self.channels.insert(Channel::new(frame.channel, &self.link));
+        self.channels
+            .insert(Channel::new(frame.channel, &self.link));
         self.link.send(frame.channel, &replies::channel_open_ok());
         Ok(())
     }
@@ -187,7 +193,9 @@ impl Session {
 
     /// Takes back all that a channel holds.
     fn end_channel(&mut self, number: u16) {
-        let Some(channel) = self.channels.get(number) else { return };
+        let Some(channel) = self.channels.get(number) else {
+            return;
+        };
         channel.stop_consumers(&self.link);
         self.take_deliveries();
         if let Some(channel) = self.channels.get(number) {
@@ -199,7 +207,9 @@ impl Session {
     fn flush(&mut self) -> Result<(), AmqpError> {
         let mut result = Ok(());
         for number in self.dirty.drain(..) {
-            let Some(channel) = self.channels.get(number) else { continue };
+            let Some(channel) = self.channels.get(number) else {
+                continue;
+            };
             channel.marked = false;
             result = result.and(channel.flush(&mut self.link));
             if channel.waits_for().is_some() && !self.confirming.contains(&number) {
@@ -219,13 +229,14 @@ impl Session {
         }
         self.link.out.open_gates(self.link.broker.log().durable());
         let (channels, link) = (&mut self.channels, &mut self.link);
-        self.confirming.retain(|&number| match channels.get(number) {
-            None => false,
-            Some(channel) => {
-                channel.send_confirms(link);
-                channel.waits_for().is_some()
-            }
-        });
+        self.confirming
+            .retain(|&number| match channels.get(number) {
+                None => false,
+                Some(channel) => {
+                    channel.send_confirms(link);
+                    channel.waits_for().is_some()
+                }
+            });
         let mut reason = news.close;
         if self.link.outbox.take_starved() {
             for channel in self.channels.iter_mut() {
@@ -268,7 +279,11 @@ impl Session {
     /// Takes back all that the connection holds: unacked messages to their queues, and the exclusive
     /// queues away (A1.13). Called once, however it ends.
     pub(super) fn end(&mut self) {
-        let numbers: Vec<u16> = self.channels.iter_mut().map(|channel| channel.number).collect();
+        let numbers: Vec<u16> = self
+            .channels
+            .iter_mut()
+            .map(|channel| channel.number)
+            .collect();
         for number in numbers {
             self.end_channel(number);
         }

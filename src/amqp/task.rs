@@ -206,7 +206,10 @@ struct Input {
 
 impl Default for Input {
     fn default() -> Self {
-        Input { buf: BytesMut::new(), chunk: READ_MIN_BYTES }
+        Input {
+            buf: BytesMut::new(),
+            chunk: READ_MIN_BYTES,
+        }
     }
 }
 
@@ -269,7 +272,11 @@ impl Pulse {
     fn beat(&mut self) -> Beat {
         let (sent, received) = (self.sent, self.received);
         (self.sent, self.received) = (false, false);
-        self.silent_halves = if received { 0 } else { self.silent_halves.saturating_add(1) };
+        self.silent_halves = if received {
+            0
+        } else {
+            self.silent_halves.saturating_add(1)
+        };
         match self.enabled {
             false => Beat::Quiet,
             true if self.silent_halves >= SILENT_HALVES_MAX => Beat::Dead,

@@ -36,7 +36,10 @@ pub struct Users {
 impl Users {
     /// One user, and the names of those who may log in from this machine only.
     pub fn new(default: Credentials, loopback_only: Vec<String>) -> Self {
-        Users { default, loopback_only }
+        Users {
+            default,
+            loopback_only,
+        }
     }
 
     /// Checks a login from `peer`. The user's name.
@@ -61,7 +64,9 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 // By hand, so that no log or panic message ever shows a password.
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +75,10 @@ mod tests {
     use super::*;
 
     fn credentials(user: &str, password: &str) -> Credentials {
-        Credentials { user: user.into(), password: password.into() }
+        Credentials {
+            user: user.into(),
+            password: password.into(),
+        }
     }
 
     #[test]
@@ -78,7 +86,11 @@ mod tests {
         let guest = credentials("guest", "guest");
         let users = Users::new(guest.clone(), vec!["guest".into()]);
         for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(users.login(&guest, peer.parse().unwrap()), Ok("guest".into()), "{peer}");
+            assert_eq!(
+                users.login(&guest, peer.parse().unwrap()),
+                Ok("guest".into()),
+                "{peer}"
+            );
         }
         for peer in ["192.168.1.2", "::2", "::ffff:10.0.0.1"] {
             let refused = users.login(&guest, peer.parse().unwrap());
@@ -91,8 +103,12 @@ mod tests {
         let users = Users::new(credentials("app", "secret"), vec![]);
         let peer = "10.0.0.1".parse().unwrap();
         assert!(users.login(&credentials("app", "secret"), peer).is_ok());
-        for (user, password) in [("app", ""), ("app", "secre"), ("app", "secrets"), ("", "secret")]
-        {
+        for (user, password) in [
+            ("app", ""),
+            ("app", "secre"),
+            ("app", "secrets"),
+            ("", "secret"),
+        ] {
             let refused = users.login(&credentials(user, password), peer);
             assert_eq!(refused, Err(LoginRefused::Credentials));
         }

@@ -67,11 +67,15 @@ pub(super) fn of_queue(table: &RawTable, at: Resource<'_>) -> Result<QueueArgume
             return Err(AmqpError::invalid_arg("x-queue-type", at, fault));
         }
     }
-    Ok(QueueArguments { max_priority: max_priority(table, at)? })
+    Ok(QueueArguments {
+        max_priority: max_priority(table, at)?,
+    })
 }
 
 fn max_priority(table: &RawTable, at: Resource<'_>) -> Result<u8, AmqpError> {
-    let Some(value) = table.get("x-max-priority") else { return Ok(0) };
+    let Some(value) = table.get("x-max-priority") else {
+        return Ok(0);
+    };
     let fault = match value.as_int() {
         None => ArgFault::UnacceptableType(value.type_name()),
         Some(n) if n < 0 => ArgFault::ValueNegative(n),
@@ -90,7 +94,11 @@ pub(super) fn alternate_exchange(
         None => Ok(None),
         Some(value) => match value.as_str() {
             Some(name) => Ok(Some(name.into())),
-            None => Err(AmqpError::invalid_arg_type(value.type_name(), "alternate-exchange", at)),
+            None => Err(AmqpError::invalid_arg_type(
+                value.type_name(),
+                "alternate-exchange",
+                at,
+            )),
         },
     }
 }
@@ -111,7 +119,12 @@ pub(super) fn equivalent(
         if !agree {
             let received = received.map(|v| (v.type_name(), v.to_string()));
             let current = current.map(|v| (v.type_name(), v.to_string()));
-            return Err(AmqpError::inequivalent_arg(name, at, shown(&received), shown(&current)));
+            return Err(AmqpError::inequivalent_arg(
+                name,
+                at,
+                shown(&received),
+                shown(&current),
+            ));
         }
     }
     Ok(())

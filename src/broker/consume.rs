@@ -22,10 +22,13 @@ impl Vhost {
         queue: &QueueRef,
         spec: ConsumerSpec,
     ) -> Result<ConsumerKey, AmqpError> {
-        queue.lock().subscribe(spec).map_err(|refused| match refused {
-            SubscribeError::ExclusiveUse => AmqpError::exclusive_use(&queue.name, self.name()),
-            SubscribeError::Gone => AmqpError::no_queue(&queue.name, self.name()),
-        })
+        queue
+            .lock()
+            .subscribe(spec)
+            .map_err(|refused| match refused {
+                SubscribeError::ExclusiveUse => AmqpError::exclusive_use(&queue.name, self.name()),
+                SubscribeError::Gone => AmqpError::no_queue(&queue.name, self.name()),
+            })
     }
 
     /// Takes a consumer away; its unacked messages stay out (A6.8). The last one takes an

@@ -163,7 +163,9 @@ impl super::vhost::Topology {
         vhost: &Name,
         name: &Name,
     ) -> Result<&Arc<Exchange<QueueRef>>, AmqpError> {
-        self.graph.get(name.as_bytes()).ok_or_else(|| AmqpError::no_exchange(name, vhost))
+        self.graph
+            .get(name.as_bytes())
+            .ok_or_else(|| AmqpError::no_exchange(name, vhost))
     }
 
     fn is_durable(&self, end: &Destination<QueueRef>) -> bool {
@@ -174,7 +176,9 @@ impl super::vhost::Topology {
     }
 
     fn exchange_is_durable(&self, name: &Name) -> bool {
-        self.graph.get(name.as_bytes()).is_some_and(|exchange| exchange.spec().durable)
+        self.graph
+            .get(name.as_bytes())
+            .is_some_and(|exchange| exchange.spec().durable)
     }
 }
 
@@ -187,13 +191,19 @@ impl Change<'_> {
         let vhost = self.vhost.name();
         let arguments = arguments::of_binding(&spec.arguments);
         let graph = &mut self.topology.graph;
-        match graph.bind(spec.source.as_bytes(), destination.clone(), &spec.key, arguments.clone())
-        {
+        match graph.bind(
+            spec.source.as_bytes(),
+            destination.clone(),
+            &spec.key,
+            arguments.clone(),
+        ) {
             Ok(Bound::Existed) => return Ok(()),
             Ok(Bound::New) => self.changed = true,
             Err(BindError::NoSource) => return Err(AmqpError::no_exchange(&spec.source, vhost)),
             Err(BindError::NoDestination) => {
-                let Destination::Exchange(name) = &destination else { return Ok(()) };
+                let Destination::Exchange(name) = &destination else {
+                    return Ok(());
+                };
                 return Err(AmqpError::no_exchange(name, vhost));
             }
             Err(BindError::XMatch(XMatchError::UnknownMode(value))) => {
@@ -241,7 +251,12 @@ impl Change<'_> {
             return;
         }
         let (source, key) = (spec.source.clone(), spec.key.clone());
-        let binding = Binding { source, destination, key, arguments };
+        let binding = Binding {
+            source,
+            destination,
+            key,
+            arguments,
+        };
         let row = BindingRow::of(self.vhost.name(), &binding);
         match exists {
             true => self.put(Table::Bindings, &row),
@@ -265,7 +280,11 @@ impl Change<'_> {
 }
 
 fn not_default(name: &Name) -> Result<(), AmqpError> {
-    if name.is_empty() { Err(AmqpError::default_exchange()) } else { Ok(()) }
+    if name.is_empty() {
+        Err(AmqpError::default_exchange())
+    } else {
+        Ok(())
+    }
 }
 
 fn equivalent(
@@ -276,7 +295,11 @@ fn equivalent(
 ) -> Result<(), AmqpError> {
     let at = Resource::exchange(&current.name, vhost);
     if current.kind != kind {
-        return Err(AmqpError::inequivalent_type(at, kind.name(), current.kind.name()));
+        return Err(AmqpError::inequivalent_type(
+            at,
+            kind.name(),
+            current.kind.name(),
+        ));
     }
     let flags = [
         ("durable", wanted.durable, current.durable),
@@ -289,5 +312,12 @@ fn equivalent(
         }
     }
     let current = arguments::stored(&current.arguments);
-    arguments::equivalent(Compared { wanted: &wanted.arguments, current: &current }, COMPARED, at)
+    arguments::equivalent(
+        Compared {
+            wanted: &wanted.arguments,
+            current: &current,
+        },
+        COMPARED,
+        at,
+    )
 }

@@ -115,7 +115,12 @@ impl Broker {
     pub fn close(&self) -> Result<(), OpenError> {
         let mut batch = self.log().batch();
         for vhost in self.vhosts.load().values() {
-            for queue in vhost.topology().queues.values().filter(|queue| queue.durable) {
+            for queue in vhost
+                .topology()
+                .queues
+                .values()
+                .filter(|queue| queue.durable)
+            {
                 let positions = queue.lock().redelivered_records();
                 if !positions.is_empty() {
                     batch.redelivered(queue.id, positions);
@@ -123,7 +128,7 @@ impl Broker {
             }
         }
         if !batch.is_empty() {
-            self.log().append(batch).map_err(StoreError::from)?;
+            drop(self.log().append(batch).map_err(StoreError::from)?);
         }
         self.store.close()?;
         info!("the log is closed");

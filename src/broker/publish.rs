@@ -100,9 +100,8 @@ impl Publisher {
     /// before.
     pub fn publish(&mut self, message: Message) -> Routed {
         let last = &self.last;
-        let same = last.known
-            && last.key == message.routing_key()
-            && last.exchange == message.exchange();
+        let same =
+            last.known && last.key == message.routing_key() && last.exchange == message.exchange();
         if !same {
             self.route(&message);
         }
@@ -135,13 +134,19 @@ impl Publisher {
             true => None,
             false => {
                 let records = std::mem::replace(&mut self.records, self.vhost.log.batch());
-                let appended = self.vhost.log.append(records).map_err(|_| AmqpError::internal());
+                let appended = self
+                    .vhost
+                    .log
+                    .append(records)
+                    .map_err(|_| AmqpError::internal());
                 Some(appended.inspect_err(|_| self.drop_gathered())?)
             }
         };
         let mut consumed = self.vhost.log.batch();
         for number in self.touched.drain(..) {
-            let Some(target) = self.targets.get_mut(number as usize) else { continue };
+            let Some(target) = self.targets.get_mut(number as usize) else {
+                continue;
+            };
             let mut queue = target.queue.lock();
             for (record, message) in target.messages.drain(..) {
                 let pos = match (&appended, record) {
@@ -160,7 +165,12 @@ impl Publisher {
         let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
         drop(appended);
         if !consumed.is_empty() {
-            self.vhost.log.append(consumed).map_err(|_| AmqpError::internal())?;
+            drop(
+                self.vhost
+                    .log
+                    .append(consumed)
+                    .map_err(|_| AmqpError::internal())?,
+            );
         }
         self.forget_excess();
         Ok(end)
@@ -196,9 +206,13 @@ impl Publisher {
             let properties = Properties::trusted(message.properties_bytes());
             let headers = || {
                 let table = properties.headers().unwrap_or_default();
-                table.iter().map(|(name, value)| (name, header_value(value)))
+                table
+                    .iter()
+                    .map(|(name, value)| (name, header_value(value)))
             };
-            self.topology.graph.route(exchange, key, headers, &mut self.routes);
+            self.topology
+                .graph
+                .route(exchange, key, headers, &mut self.routes);
             cacheable = !self.routes.headers_read();
             self.routes.queues()
         } else {
@@ -207,7 +221,10 @@ impl Publisher {
         for queue in queues {
             last.any_durable |= queue.durable;
             let number = *self.by_queue.entry(queue.id).or_insert_with(|| {
-                self.targets.push(Target { queue: queue.clone(), messages: Vec::new() });
+                self.targets.push(Target {
+                    queue: queue.clone(),
+                    messages: Vec::new(),
+                });
                 (self.targets.len() - 1) as u32
             });
             last.targets.push(number);
@@ -242,7 +259,9 @@ impl Publisher {
             None => return,
         };
         for &number in rest.iter().chain([last]) {
-            let Some(target) = self.targets.get_mut(number as usize) else { continue };
+            let Some(target) = self.targets.get_mut(number as usize) else {
+                continue;
+            };
             if target.messages.is_empty() {
                 self.touched.push(number);
             }
@@ -252,7 +271,9 @@ impl Publisher {
                 true => message.take(),
                 false => message.clone(),
             };
-            target.messages.extend(share.map(|message| (record, message)));
+            target
+                .messages
+                .extend(share.map(|message| (record, message)));
         }
     }
 

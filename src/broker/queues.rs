@@ -52,7 +52,8 @@ impl Vhost {
         name: &Name,
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
-        self.queue(name, connection).map(|queue| self.unchanged(queue))
+        self.queue(name, connection)
+            .map(|queue| self.unchanged(queue))
     }
 
     /// queue.declare: creates it, or holds it against what is there.
@@ -171,10 +172,17 @@ impl Vhost {
         let mut effects = Effects::default();
         let count = queue.lock().close(&mut effects);
         self.log.release_all(effects.consumed.drain(..));
-        Ok(Durably { value: count, end: removed.end })
+        Ok(Durably {
+            value: count,
+            end: removed.end,
+        })
     }
 
-    pub(super) fn not_locked(&self, queue: &QueueRef, connection: ConnectionId) -> Result<(), AmqpError> {
+    pub(super) fn not_locked(
+        &self,
+        queue: &QueueRef,
+        connection: ConnectionId,
+    ) -> Result<(), AmqpError> {
         match queue.exclusive_to {
             Some(owner) if owner != connection => {
                 Err(AmqpError::locked_queue(&queue.name, self.name()))
@@ -194,17 +202,30 @@ impl Vhost {
         self.not_locked(current, connection)?;
         let durable = wanted.durable && !wanted.exclusive;
         if durable != current.durable {
-            return Err(AmqpError::inequivalent_flag("durable", at, durable, current.durable));
+            return Err(AmqpError::inequivalent_flag(
+                "durable",
+                at,
+                durable,
+                current.durable,
+            ));
         }
         let (received, is) = (wanted.auto_delete, current.auto_delete);
         if received != is {
-            return Err(AmqpError::inequivalent_flag("auto_delete", at, received, is));
+            return Err(AmqpError::inequivalent_flag(
+                "auto_delete",
+                at,
+                received,
+                is,
+            ));
         }
         if wanted.exclusive != current.exclusive_to.is_some() {
             return Err(AmqpError::locked_queue(&current.name, self.name()));
         }
         let is = arguments::stored(&current.arguments);
-        let both = Compared { wanted: &wanted.arguments, current: &is };
+        let both = Compared {
+            wanted: &wanted.arguments,
+            current: &is,
+        };
         arguments::equivalent(both, QUEUE_COMPARED, at)
     }
 
@@ -232,8 +253,10 @@ impl Change<'_> {
         if queue.durable {
             self.delete(Table::Queues, &QueueRow::of(queue));
         }
-        let removed =
-            self.topology.graph.remove_destination(&Destination::Queue(queue.clone()));
+        let removed = self
+            .topology
+            .graph
+            .remove_destination(&Destination::Queue(queue.clone()));
         self.forget_bindings(&removed.bindings);
         for name in self.auto_deleted(&removed.unused_sources) {
             self.remove_exchange(&name);
@@ -245,6 +268,8 @@ impl Change<'_> {
 pub fn server_name(prefix: &str) -> Name {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let random: [u8; 22] = rand::random();
-    let letters = random.iter().map(|r| ALPHABET.get(usize::from(r & 63)).map_or('A', |&c| c.into()));
+    let letters = random
+        .iter()
+        .map(|r| ALPHABET.get(usize::from(r & 63)).map_or('A', |&c| c.into()));
     Name::from(format!("{prefix}-{}", letters.collect::<String>()))
 }

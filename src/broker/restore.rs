@@ -95,7 +95,12 @@ type Queues = HashMap<QueueId, QueueRef>;
 fn topology(recovered: &Recovered, log: &Log) -> Result<(Vhosts, Queues), OpenError> {
     let mut highest = recovered.highest_queue_id;
     let queue_rows = rows::<QueueRow>(recovered, Table::Queues)?;
-    highest = queue_rows.iter().map(|row| row.id).max().unwrap_or_default().max(highest);
+    highest = queue_rows
+        .iter()
+        .map(|row| row.id)
+        .max()
+        .unwrap_or_default()
+        .max(highest);
     let queue_ids = Arc::new(AtomicU64::new(highest.0 + 1));
 
     let mut vhosts = Vhosts::new();
@@ -104,7 +109,9 @@ fn topology(recovered: &Recovered, log: &Log) -> Result<(Vhosts, Queues), OpenEr
         vhosts.entry(name).or_insert_with(|| Arc::new(vhost));
     };
     add(DEFAULT_VHOST.into());
-    rows::<VhostRow>(recovered, Table::Vhosts)?.into_iter().for_each(|row| add(row.name));
+    rows::<VhostRow>(recovered, Table::Vhosts)?
+        .into_iter()
+        .for_each(|row| add(row.name));
 
     let mut drafts: HashMap<Name, Topology> = HashMap::new();
     for (name, vhost) in &vhosts {
@@ -138,7 +145,11 @@ fn topology(recovered: &Recovered, log: &Log) -> Result<(Vhosts, Queues), OpenEr
 }
 
 fn rows<R: Row>(recovered: &Recovered, table: Table) -> Result<Vec<R>, RowError> {
-    let rows = recovered.rows.get(&table).map(Vec::as_slice).unwrap_or_default();
+    let rows = recovered
+        .rows
+        .get(&table)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     rows.iter().map(|row| R::read(&row.value)).collect()
 }
 
@@ -185,7 +196,9 @@ fn restore_binding(draft: &mut Topology, row: BindingRow) {
         },
     };
     let arguments = arguments::of_binding(&arguments::stored(&row.arguments));
-    let bound = draft.graph.bind(row.source.as_bytes(), destination, &row.key, arguments);
+    let bound = draft
+        .graph
+        .bind(row.source.as_bytes(), destination, &row.key, arguments);
     if let Err(fault) = bound {
         warn!(source = %row.source, %fault, "binding left out");
     }
@@ -194,7 +207,9 @@ fn restore_binding(draft: &mut Topology, row: BindingRow) {
 fn messages(recovered: Recovered, queues: &Queues) -> Result<store::Restored, OpenError> {
     let mut unreadable = None;
     let visit = |live: Live| {
-        let Some(queue) = queues.get(&live.queue) else { return };
+        let Some(queue) = queues.get(&live.queue) else {
+            return;
+        };
         match Message::from_logged(live.payload) {
             Some(message) => queue.lock().restore(live.pos, message, live.redelivered),
             None => unreadable = unreadable.or(Some(live.pos)),

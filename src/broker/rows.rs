@@ -75,8 +75,10 @@ pub(super) trait Row: Serialize + DeserializeOwned {
     }
 
     fn read(value: &[u8]) -> Result<Self, RowError> {
-        rmp_serde::from_slice(value)
-            .map_err(|e| RowError { table: Self::NAME, reason: e.to_string() })
+        rmp_serde::from_slice(value).map_err(|e| RowError {
+            table: Self::NAME,
+            reason: e.to_string(),
+        })
     }
 }
 
@@ -113,7 +115,14 @@ impl Row for BindingRow {
             DestinationRow::Exchange(name) => (b"e", name),
         };
         let (vhost, source) = (self.vhost.as_bytes(), self.source.as_bytes());
-        key(&[vhost, source, kind, name.as_bytes(), &self.key, &self.arguments])
+        key(&[
+            vhost,
+            source,
+            kind,
+            name.as_bytes(),
+            &self.key,
+            &self.arguments,
+        ])
     }
 }
 
@@ -181,7 +190,9 @@ mod tests {
     fn every_row_reads_back() {
         let (vhost, name) = (Name::from("/"), Name::from("näme"));
         let arguments = Bytes::from_static(b"\x01aS\0\0\0\x01\xff");
-        reads_back(&VhostRow { name: vhost.clone() });
+        reads_back(&VhostRow {
+            name: vhost.clone(),
+        });
         reads_back(&ExchangeRow {
             vhost: vhost.clone(),
             name: name.clone(),
@@ -197,7 +208,10 @@ mod tests {
             auto_delete: false,
             arguments: arguments.clone(),
         });
-        for destination in [DestinationRow::Queue(name.clone()), DestinationRow::Exchange(name)] {
+        for destination in [
+            DestinationRow::Queue(name.clone()),
+            DestinationRow::Exchange(name),
+        ] {
             reads_back(&BindingRow {
                 vhost: vhost.clone(),
                 source: "x".into(),

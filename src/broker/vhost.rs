@@ -73,7 +73,13 @@ impl Vhost {
             });
         }
         let topology = ArcSwap::from_pointee(topology);
-        Vhost { name, topology, changes: Mutex::new(()), log, queue_ids }
+        Vhost {
+            name,
+            topology,
+            changes: Mutex::new(()),
+            log,
+            queue_ids,
+        }
     }
 
     /// Its name.
@@ -108,13 +114,25 @@ impl Vhost {
             changed: false,
         };
         let value = change(&mut draft)?;
-        let Change { mut topology, records, changed, .. } = draft;
+        let Change {
+            mut topology,
+            records,
+            changed,
+            ..
+        } = draft;
         if !changed {
-            return Ok(Durably { value, end: topology.end });
+            return Ok(Durably {
+                value,
+                end: topology.end,
+            });
         }
         let appended = match records.is_empty() {
             true => None,
-            false => Some(self.log.append(records).map_err(|_| AmqpError::internal())?),
+            false => Some(
+                self.log
+                    .append(records)
+                    .map_err(|_| AmqpError::internal())?,
+            ),
         };
         topology.end = appended.as_ref().map_or(topology.end, |a| a.end());
         let end = topology.end;
@@ -129,7 +147,10 @@ impl Vhost {
 
     /// `value`, which rests on the topology as it is now.
     pub(super) fn unchanged<T>(&self, value: T) -> Durably<T> {
-        Durably { value, end: self.topology.load().end }
+        Durably {
+            value,
+            end: self.topology.load().end,
+        }
     }
 }
 
@@ -154,7 +175,9 @@ impl Change<'_> {
     pub(super) fn remove_exchange(&mut self, name: &Name) {
         let mut doomed = vec![name.clone()];
         while let Some(name) = doomed.pop() {
-            let Some(gone) = self.topology.graph.remove(name.as_bytes()) else { continue };
+            let Some(gone) = self.topology.graph.remove(name.as_bytes()) else {
+                continue;
+            };
             self.changed = true;
             if gone.exchange.spec().durable {
                 let row = ExchangeRow::of(self.vhost.name(), gone.exchange.spec());
@@ -169,7 +192,9 @@ impl Change<'_> {
     pub(super) fn auto_deleted(&self, unused: &[Name]) -> Vec<Name> {
         let graph = &self.topology.graph;
         let auto_delete = |name: &&Name| {
-            graph.get(name.as_bytes()).is_some_and(|exchange| exchange.spec().auto_delete)
+            graph
+                .get(name.as_bytes())
+                .is_some_and(|exchange| exchange.spec().auto_delete)
         };
         unused.iter().filter(auto_delete).cloned().collect()
     }
