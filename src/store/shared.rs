@@ -233,7 +233,7 @@ impl Shared {
         }
     }
 
-    /// The log has failed, or is closed for good: nothing more becomes durable, and everyone who
+    /// The log has failed: nothing more becomes durable, and everyone who
     /// waits is told.
     pub(crate) fn stop(&self, reason: LogError) {
         // The first reason stays.
