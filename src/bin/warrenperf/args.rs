@@ -128,7 +128,9 @@ pub(crate) struct RunArgs {
     /// Acknowledge every Nth message and all before it; 1: each by itself; 0: automatic
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) ack_every: u32,
-    /// Let the broker take deliveries as acknowledged, as by default and with --ack-every 0
+    /// Let the broker take deliveries as acknowledged, as by default and with --ack-every 0.
+    /// If there is neither --rate nor --confirm, consumers then let deliveries gather for up to
+    /// a millisecond to save wake-ups
     #[arg(long, conflicts_with = "ack_every")]
     pub(crate) auto_ack: bool,
     /// Messages per second of each publisher

@@ -5,6 +5,7 @@ use crate::client::{CHANNEL, Client};
 use crate::clock;
 use crate::delivery::{Assembler, Delivery, Event};
 use crate::error::{Error, Result};
+use crate::gather::Gather;
 use crate::latency::Latency;
 use crate::link::Fill;
 use crate::shared::{Control, Phase, Progress};
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) timed: bool,
     /// How many publishers of this run, for the check.
     pub(crate) publishers: u16,
+    /// Nothing depends on how soon a delivery is read, so several may gather.
+    pub(crate) relaxed: bool,
     /// How many to take.
     pub(crate) limit: u64,
 }
@@ -45,6 +48,7 @@ pub(crate) struct Consumer<'a> {
     job: Job,
     assembler: Assembler,
     check: Option<ConsumerCheck<'a>>,
+    gather: Option<Gather>,
     control: &'a Control,
     progress: &'a Progress,
     latency: Latency,
@@ -73,6 +77,7 @@ impl<'a> Consumer<'a> {
         Ok(Self {
             assembler: Assembler::default(),
             check: check.map(|queue| ConsumerCheck::new(queue, job.publishers)),
+            gather: job.relaxed.then(Gather::default),
             latency: Latency::new()?,
             acks: Vec::new(),
             unacked: (0, 0),
@@ -86,6 +91,7 @@ impl<'a> Consumer<'a> {
 
     /// Consumes until told to stop or the limit is reached.
     pub(crate) fn work(mut self) -> Result<Received> {
+        clock::tighten_sleep();
         consume(&mut self.client, &self.job.queue, self.job.ack_every == 0)?;
         // Deliveries may have come along with the answer.
         self.walk()?;
@@ -93,6 +99,7 @@ impl<'a> Consumer<'a> {
             self.flush_acks()?;
             if self.client.link.fill()? == Fill::More {
                 self.walk()?;
+                self.relax();
             }
         }
         let (count, tag) = self.unacked;
@@ -128,6 +135,14 @@ impl<'a> Consumer<'a> {
             self.progress.add(self.received - before, now);
         }
         Ok(())
+    }
+
+    /// Lets deliveries gather, if nobody waits for them.
+    fn relax(&mut self) {
+        if let Some(gather) = &mut self.gather {
+            let now = clock::now_ns();
+            clock::sleep_until(now + gather.pause(now, self.client.link.last_read()));
+        }
     }
 
     #[inline]

@@ -32,6 +32,7 @@ pub(crate) struct Link {
     buffer: Vec<u8>,
     begin: usize,
     end: usize,
+    last_read: usize,
 }
 
 impl Link {
@@ -46,6 +47,7 @@ impl Link {
             buffer: vec![0; READ_BYTES],
             begin: 0,
             end: 0,
+            last_read: 0,
         })
     }
 
@@ -70,6 +72,11 @@ impl Link {
             Ok(got) => self.filled(got),
             Err(error) => idle_or(error),
         }
+    }
+
+    /// How many bytes the last fill that got any brought.
+    pub(crate) fn last_read(&self) -> usize {
+        self.last_read
     }
 
     /// Takes what bytes are there.
@@ -97,6 +104,7 @@ impl Link {
             return Err(Error::HungUp);
         }
         self.end += got;
+        self.last_read = got;
         Ok(Fill::More)
     }
 

@@ -11,6 +11,7 @@ mod confirm;
 mod consumer;
 mod delivery;
 mod error;
+mod gather;
 mod latency;
 mod link;
 mod measure;

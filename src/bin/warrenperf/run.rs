@@ -26,7 +26,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool> {
     let mut client = Client::open(&args.common.uri)?;
     let backlog = topology.declare(&mut client)?;
     let outcome = work(args, &topology, &backlog, &control);
-    if !args.common.keep {
+    // What someone else put there is not thrown away for an error of ours.
+    let ours = outcome.is_ok() || backlog.iter().all(|count| *count == 0);
+    if ours && !args.common.keep {
         let deleted = topology.delete(&mut client);
         if outcome.is_ok() {
             deleted?;
@@ -175,6 +177,7 @@ fn consumers<'a>(
             ack_every: args.ack_every,
             timed: !drain && args.common.size >= STAMP_LEN,
             publishers: args.publishers,
+            relaxed: args.ack_every == 0 && args.rate.is_none() && args.confirm.is_none(),
             limit: args.common.count.filter(|_| drain).unwrap_or(u64::MAX),
         };
         let check = args.check.then_some(check);

@@ -7,7 +7,7 @@ use crate::measure::{Gauges, Moment};
 use crate::report;
 use crate::shared::{Control, Phase};
 
-const TICK: u64 = 5_000_000;
+const TICK: u64 = 10_000_000;
 const SECOND: u64 = 1_000_000_000;
 
 /// How long nothing may happen before a run that ends by count is taken as ended.
