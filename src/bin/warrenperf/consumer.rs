@@ -119,7 +119,9 @@ impl<'a> Consumer<'a> {
         let now = clock::now_ns();
         let timed = self.job.timed && self.control.phase() == Phase::Measure;
         let before = self.received;
-        while let Some(frame) = self.client.link.next_frame()? {
+        while self.received < self.job.limit
+            && let Some(frame) = self.client.link.next_frame()?
+        {
             match self.assembler.take(frame)? {
                 Event::Nothing => {}
                 Event::Delivered(delivery) => self.delivered(&delivery, timed.then_some(now)),

@@ -68,7 +68,7 @@ impl Gauges {
         self.consumers.iter().map(Progress::messages).sum()
     }
 
-    /// When anything was last published or delivered.
+    /// When anything was last published, confirmed or delivered.
     pub(crate) fn last_activity(&self) -> u64 {
         let all = self.publishers.iter().chain(&self.consumers);
         all.map(|p| p.last.load(Ordering::Relaxed))

@@ -148,7 +148,7 @@ impl Game {
             while let Some(frame) = waiting.link.next_frame()? {
                 if let Some((wire::BASIC_ACK, _)) = frame.method() {
                     if let Some(progress) = self.gauges.publishers.first() {
-                        progress.add_confirms(1, 0);
+                        progress.add_confirms(1, 0, 0);
                     }
                     return Ok(());
                 }

@@ -19,7 +19,7 @@ pub(crate) fn usage(pid: u32) -> Result<Usage> {
         fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(|error| wrap(error.to_string()))
     };
     let ticks = parse_ticks(&read("stat")?).ok_or_else(|| wrap("odd stat file".into()))?;
-    let rss_kib = parse_rss(&read("status")?).ok_or_else(|| wrap("odd status file".into()))?;
+    let rss_kib = parse_rss(&read("status")?).ok_or_else(|| wrap("it has ended".into()))?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     Ok(Usage {
         cpu: ticks as f64 / per_second as f64,

@@ -158,7 +158,7 @@ impl<'a> Publisher<'a> {
         if let Some(window) = &mut self.window {
             (first..self.seq).for_each(|seq| window.sent(sent_at(seq)));
         }
-        self.progress.add(count as u64, now);
+        self.progress.add(count as u64, clock::now_ns());
         self.writes = self.writes.wrapping_add(1);
         if self.window.is_some() || self.writes.is_multiple_of(WRITES_PER_LOOK) {
             self.look()?;
@@ -205,7 +205,7 @@ impl<'a> Publisher<'a> {
                 _ => {}
             }
         }
-        self.progress.add_confirms(confirmed, nacked);
+        self.progress.add_confirms(confirmed, nacked, now);
         Ok(())
     }
 

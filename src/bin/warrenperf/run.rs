@@ -57,8 +57,6 @@ fn look_at_backlog(args: &RunArgs, backlog: u64) -> Result<()> {
 fn work(args: &RunArgs, topology: &Topology, backlog: &[u64], control: &Control) -> Result<Report> {
     look_at_backlog(args, backlog.iter().sum())?;
     let gauges = Gauges::new(args.publishers, args.consumers, args.common.broker_pid);
-    // A wrong pid should show before the load.
-    gauges.read()?;
     let queues: Vec<QueueCheck> = topology
         .queues
         .iter()
@@ -67,6 +65,9 @@ fn work(args: &RunArgs, topology: &Topology, backlog: &[u64], control: &Control)
     let publishers = publishers(args, topology, control, &gauges)?;
     let consumers = consumers(args, topology, &queues, control, &gauges)?;
     let gate = Barrier::new(publishers.len() + consumers.len() + 1);
+    let ending = ending(args, topology, backlog);
+    let mut watch = Watch::new(control, &gauges, ending, &args.common);
+    watch.arm()?;
 
     thread::scope(|scope| {
         let sending: Vec<_> = publishers
@@ -88,12 +89,6 @@ fn work(args: &RunArgs, topology: &Topology, backlog: &[u64], control: &Control)
             })
             .collect();
         gate.wait();
-        let mut watch = Watch::new(
-            control,
-            &gauges,
-            ending(args, topology, backlog),
-            &args.common,
-        );
         let watched = watch.measure();
         control.set(Phase::Drain);
         if args.check && watched.is_ok() {
@@ -107,9 +102,11 @@ fn work(args: &RunArgs, topology: &Topology, backlog: &[u64], control: &Control)
         }
         control.set(Phase::Stop);
         let received = join(receiving);
+        // What stopped a worker tells more than what the watch saw of it.
+        let (sent, received) = (sent?, received?);
         let (from, to) = watched?;
-        let peak = watch.peak_rss();
-        report(args, topology, &queues, (from, to, peak), sent?, received?)
+        let bounds = (from, to, watch.peak_rss());
+        report(args, topology, &queues, bounds, sent, received)
     })
 }
 

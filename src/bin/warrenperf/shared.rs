@@ -94,7 +94,7 @@ pub(crate) struct Progress {
     pub(crate) confirmed: AtomicU64,
     /// Messages the broker refused.
     pub(crate) nacked: AtomicU64,
-    /// When the last message was counted.
+    /// When the last message or confirm was counted.
     pub(crate) last: AtomicU64,
     /// The worker is through.
     pub(crate) done: AtomicBool,
@@ -110,8 +110,12 @@ impl Progress {
         self.last.store(now, Ordering::Relaxed);
     }
 
-    /// Adds confirms.
-    pub(crate) fn add_confirms(&self, confirmed: u64, nacked: u64) {
+    /// Adds confirms, seen at `now`.
+    pub(crate) fn add_confirms(&self, confirmed: u64, nacked: u64, now: u64) {
+        if confirmed + nacked == 0 {
+            return;
+        }
+        self.last.store(now, Ordering::Relaxed);
         self.confirmed.fetch_add(confirmed, Ordering::Relaxed);
         if nacked > 0 {
             self.nacked.fetch_add(nacked, Ordering::Relaxed);

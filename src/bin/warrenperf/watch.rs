@@ -38,24 +38,20 @@ pub(crate) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Begins to watch.
+    /// One that has not begun to watch.
     pub(crate) fn new(
         control: &'a Control,
         gauges: &'a Gauges,
         ending: Ending,
         common: &CommonArgs,
     ) -> Self {
-        let begin = clock::now_ns();
         Self {
             control,
             gauges,
             ending,
             quiet: common.quiet,
-            begin,
-            shown: Moment {
-                time: begin,
-                ..Moment::default()
-            },
+            begin: 0,
+            shown: Moment::default(),
             seconds: 0,
             peak_rss: 0,
         }
@@ -66,15 +62,20 @@ impl<'a> Watch<'a> {
         self.peak_rss
     }
 
+    /// Makes ready, before the load begins. Without a warm-up the window begins here, so that it
+    /// holds the very first message.
+    pub(crate) fn arm(&mut self) -> Result<()> {
+        self.shown = self.gauges.read()?;
+        self.begin = self.shown.time;
+        if self.ending.warmup == 0 {
+            self.control.set(Phase::Measure);
+        }
+        Ok(())
+    }
+
     /// From the start of the load to the end of the measured window; gives its bounds.
     pub(crate) fn measure(&mut self) -> Result<(Moment, Moment)> {
-        self.shown = self.gauges.read()?;
-        let begin = self.begin + self.ending.warmup;
-        while clock::now_ns() < begin && !self.over() {
-            self.tick(begin)?;
-        }
-        self.control.set(Phase::Measure);
-        let from = self.gauges.read()?;
+        let from = self.warm_up()?;
         let deadline = self.ending.time.map_or(u64::MAX, |time| from.time + time);
         while clock::now_ns() < deadline {
             if self.over() {
@@ -88,6 +89,19 @@ impl<'a> Watch<'a> {
             self.tick(deadline)?;
         }
         Ok((from, self.gauges.read()?))
+    }
+
+    /// Waits for the measured window; gives its beginning.
+    fn warm_up(&mut self) -> Result<Moment> {
+        if self.ending.warmup == 0 {
+            return Ok(self.shown);
+        }
+        let deadline = self.begin + self.ending.warmup;
+        while clock::now_ns() < deadline && !self.over() {
+            self.tick(deadline)?;
+        }
+        self.control.set(Phase::Measure);
+        self.gauges.read()
     }
 
     /// Whether the load has ended before its time.
