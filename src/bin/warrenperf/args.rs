@@ -64,7 +64,8 @@ pub(crate) struct CommonArgs {
     /// Declare a durable queue (and exchange)
     #[arg(long)]
     pub(crate) durable: bool,
-    /// Measure for this long; 10 when no --count is given
+    /// Measure for this long; by default 10, or without end with --count, or until the queue is
+    /// empty without publishers
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) time: Option<f64>,
     /// End after this many messages of each publisher (of each consumer without publishers)
