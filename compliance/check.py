@@ -69,4 +69,4 @@ def _why(error):
             here = trace
         trace = trace.tb_next
     text = " ".join(f"{type(error).__name__} {error}".split())
-    return f"{text} (line {here.tb_lineno})"
+    return f"{text[:600]} (line {here.tb_lineno})"

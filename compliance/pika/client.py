@@ -54,9 +54,9 @@ class Client:
             channel.confirm_delivery()
         return channel
 
-    def name(self, stem):
+    def name(self, stem, length=0):
         """A name for a queue or an exchange, deleted afterwards."""
-        name = frame.unique(stem)
+        name = frame.unique(stem).ljust(length, "x")
         self._names.append(name)
         return name
 
