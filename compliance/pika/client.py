@@ -152,7 +152,21 @@ def drain(channel, queue):
 
 
 def ready(channel, queue):
+    """How many messages are ready, exact where all that was published is confirmed."""
     return channel.queue_declare(queue, passive=True).method.message_count
+
+
+def holds(channel, queue, count):
+    """Waits until so many messages are ready.
+
+    RabbitMQ's count overtakes unconfirmed messages and acks of the same channel, so it is not to be asked once.
+    """
+    wait(channel.connection, lambda: ready(channel, queue) == count, f"count of {count} messages in {queue}")
+
+
+def answered(channel, queue):
+    """Returns when the broker has seen what was sent before, or raises what it has against it."""
+    ready(channel, queue)
 
 
 def consumers(channel, queue):

@@ -5,7 +5,7 @@ import sys
 import check as frame
 import pika
 from asyncio_client import Publisher, connect, open_channel
-from client import Consumer, check, drain, equal, gone, main, ready
+from client import Consumer, check, drain, equal, fill, gone, main, ready
 
 QUEUE = "compliance-durable"
 EXCHANGE = "compliance-durable-topic"

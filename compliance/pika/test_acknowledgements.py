@@ -1,6 +1,6 @@
 """Acks, rejects, recovery and basic.get: where a message goes when it is not wanted."""
 
-from client import Consumer, check, drain, equal, fill, get, main, ready, refused, temporary
+from client import Consumer, answered, check, drain, equal, fill, get, main, refused, temporary
 
 
 def holding(channel, count):
@@ -33,7 +33,7 @@ def _(client):
     tag = get(channel, queue, auto_ack=True).tag
     with refused(406, f"PRECONDITION_FAILED - unknown delivery tag {tag}"):
         channel.basic_ack(tag)
-        ready(channel, queue)
+        answered(channel, queue)
 
 
 @check("delivery tags count up a channel, over get and consume")
@@ -161,7 +161,7 @@ def _(client):
     with refused(406, "PRECONDITION_FAILED - unknown delivery tag 2"):
         other = connection.channel()
         other.basic_ack(2)
-        ready(other, queue)
+        answered(other, queue)
     channel.basic_ack(2)
     channel.basic_nack(0, multiple=True)
     equal(drain(channel, queue), [b"0", b"2", b"3", b"4"])

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pika
-from client import check, drain, equal, fill, gone, main, ready, temporary
+from client import check, drain, equal, fill, gone, holds, main, temporary
 from pika.exceptions import AMQPConnectionError
 
 
@@ -106,7 +106,7 @@ def _(client):
         connection = client.connect()
         fill(connection.channel(), queue, *[b"m"] * 100)
         connection.close()
-    equal(ready(watch, queue), 1000)
+    holds(watch, queue, 1000)
 
 
 @check("A1.22 100 connections at once")

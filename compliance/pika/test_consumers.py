@@ -3,16 +3,18 @@
 import os
 
 from client import (
+    QUIET,
     Client,
     Consumer,
+    answered,
     check,
     consumers,
     drain,
     equal,
     fill,
     get,
+    holds,
     main,
-    ready,
     refused,
     temporary,
     wait,
@@ -32,7 +34,7 @@ def _(client):
     consumer = Consumer(channel, queue)
     first = consumer.take(3)
     consumer.nothing()
-    equal(ready(channel, queue), 7)
+    holds(channel, queue, 7)
     channel.basic_ack(first[1].tag)
     equal(consumer.bodies(), [b"3"])
     consumer.nothing()
@@ -53,7 +55,7 @@ def _(client):
     wide.take(2)
     narrow.nothing()
     wide.nothing()
-    equal(ready(channel, queue), 7)
+    holds(channel, queue, 7)
 
 
 @check("A6.2 global prefetch is shared by the channel")
@@ -82,11 +84,11 @@ def _(client):
     channel.basic_qos(prefetch_count=3, global_qos=True)
     first, second = Consumer(channel, queue), Consumer(channel, queue)
     fill(channel, queue, *bodies(10))
-    wait(channel.connection, lambda: ready(channel, queue) == 7, "third delivery")
+    holds(channel, queue, 7)
     first.take(1)
     second.take(1)
-    channel.connection.sleep(0.3)
-    equal(ready(channel, queue), 7)
+    channel.connection.sleep(QUIET)
+    holds(channel, queue, 7)
 
 
 @check("A6.3 no_ack is not held back by prefetch, and leaves nothing")
@@ -98,10 +100,10 @@ def _(client):
     consumer = Consumer(channel, queue, auto_ack=True)
     equal(consumer.bodies(50), bodies(50))
     channel.basic_cancel(consumer.tag)
-    equal(ready(channel, queue), 0)
+    holds(channel, queue, 0)
     with refused(406, "PRECONDITION_FAILED - unknown delivery tag 1"):
         channel.basic_ack(1)
-        ready(channel, queue)
+        answered(channel, queue)
 
 
 @check("A6.4 consumers take turns")
@@ -173,7 +175,8 @@ def _(client):
     first, second = consumer.take(2)
     # pika's own cancel of a consumer with manual acks rejects what it still holds; nothing is held here.
     channel.basic_cancel(consumer.tag)
-    equal((ready(channel, queue), consumers(channel, queue)), (2, 0))
+    holds(channel, queue, 2)
+    equal(consumers(channel, queue), 0)
     channel.basic_ack(first.tag)
     channel.basic_nack(second.tag)
     equal(drain(channel, queue), [b"1", b"2", b"3"])
@@ -229,7 +232,7 @@ def _(client):
         # The kernel closes the socket; nobody says goodbye.
         os._exit(0)
     os.waitpid(process, 0)
-    wait(watch.connection, lambda: ready(watch, queue) == 3, "return of the messages")
+    holds(watch, queue, 3)
     equal(drain(watch, queue), bodies(3))
 
 

@@ -3,6 +3,7 @@
 import pika
 from client import (
     Consumer,
+    answered,
     check,
     disconnected,
     drain,
@@ -12,7 +13,6 @@ from client import (
     main,
     missing_exchange,
     missing_queue,
-    ready,
     refused,
     temporary,
 )
@@ -55,7 +55,7 @@ def _(client):
 
     def publish(channel):
         channel.basic_publish(name, "k", b"m")
-        ready(channel, queue)
+        answered(channel, queue)
 
     def publish_confirmed(channel):
         channel.confirm_delivery()
@@ -136,11 +136,11 @@ def _(client):
         with refused(406, "PRECONDITION_FAILED - unknown delivery tag 7"):
             channel = connection.channel()
             settle(channel)
-            ready(channel, queue)
+            answered(channel, queue)
     with refused(406, "PRECONDITION_FAILED - unknown delivery tag 0"):
         channel = connection.channel()
         channel.basic_ack(0)
-        ready(channel, queue)
+        answered(channel, queue)
 
 
 @check("A2 a delivery tag is acked once")
@@ -152,7 +152,7 @@ def _(client):
     channel.basic_ack(tag)
     with refused(406, f"PRECONDITION_FAILED - unknown delivery tag {tag}"):
         channel.basic_ack(tag)
-        ready(channel, queue)
+        answered(channel, queue)
 
 
 @check("A2 invalid argument values")
@@ -172,7 +172,7 @@ def _(client):
     queue = temporary(channel)
     with refused(406, 'PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,"CC",longstr}'):
         fill(channel, queue, b"m", headers={"CC": "k"})
-        ready(channel, queue)
+        answered(channel, queue)
 
 
 @check("A5.6 user-id must be the user's name")
@@ -184,7 +184,7 @@ def _(client):
     text = "PRECONDITION_FAILED - user_id property set to 'somebody' but authenticated user was 'guest'"
     with refused(406, text):
         fill(channel, queue, b"m", user_id="somebody")
-        ready(channel, queue)
+        answered(channel, queue)
 
 
 @check("A2 what is not implemented ends the connection with 540")

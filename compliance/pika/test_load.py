@@ -2,7 +2,7 @@
 
 import threading
 
-from client import Consumer, Client, check, equal, fill, main, ready
+from client import Client, Consumer, answered, check, equal, fill, main
 
 COUNT = 20_000
 
@@ -34,7 +34,7 @@ def publish(queue, numbers):
         channel = client.channel()
         for number in numbers:
             fill(channel, queue, b"%d" % number)
-        ready(channel, queue)
+        answered(channel, queue)
 
     return work
 

@@ -3,7 +3,7 @@
 import datetime
 import decimal
 
-from client import Consumer, bound, check, drain, equal, fill, get, main, ready, temporary, wait
+from client import Consumer, bound, check, drain, equal, fill, get, holds, main, ready, temporary, wait
 from pika import BasicProperties
 from pika.exceptions import UnroutableError
 
@@ -154,7 +154,7 @@ def _(client):
         "wide": 2**63 - 1,
         "wide negative": -(2**63),
         "decimal": decimal.Decimal("3.14"),
-        "timestamp": datetime.datetime(2020, 2, 3, 4, 5, 6),
+        "timestamp": datetime.datetime(2020, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc),
         "void": None,
         "empty table": {},
         "empty array": [],
@@ -209,7 +209,8 @@ def _(client):
     queues = [bound(channel, "amq.direct", f"compliance-{number}") for number in range(100)]
     for number in range(20_000):
         channel.basic_publish("amq.direct", f"compliance-{number % 100}", b"%d" % number)
-    equal([ready(channel, queue) for queue in queues], [200] * 100)
+    for queue in queues:
+        holds(channel, queue, 200)
     consumer = Consumer(channel, queues[42], auto_ack=True)
     equal(consumer.bodies(200), [b"%d" % number for number in range(42, 20_000, 100)])
 

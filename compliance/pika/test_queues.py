@@ -10,6 +10,7 @@ from client import (
     fill,
     get,
     gone,
+    holds,
     main,
     missing_queue,
     ready,
@@ -34,11 +35,13 @@ def _(client):
     equal(channel.queue_declare(queue).method.message_count, 0)
     fill(channel, queue, b"1", b"2", b"3")
     get(channel, queue)
+    holds(channel, queue, 2)
     declared = channel.queue_declare(queue).method
     equal((declared.queue, declared.message_count, declared.consumer_count), (queue, 2, 0))
     other = client.channel()
     other.basic_qos(prefetch_count=1)
     Consumer(other, queue).take(1)
+    holds(channel, queue, 1)
     declared = channel.queue_declare(queue, passive=True).method
     equal((declared.queue, declared.message_count, declared.consumer_count), (queue, 1, 1))
 
@@ -231,7 +234,8 @@ def _(client):
         client.channel().queue_delete(queue, if_unused=True)
     channel.basic_cancel(consumer.tag)
     fill(channel, queue, b"m")
-    ready(channel, queue)
+    # From another channel the count would not be exact before the message is seen to be there.
+    holds(channel, queue, 1)
     with refused(406, f"PRECONDITION_FAILED - queue '{queue}' in vhost '/' not empty"):
         client.channel().queue_delete(queue, if_empty=True)
     channel.queue_purge(queue)
