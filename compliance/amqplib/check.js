@@ -44,8 +44,8 @@ async function refused(promise, code, text) {
   }
 }
 
-async function connect() {
-  const connection = await within(amqp.connect(URI), 'connection');
+async function connect(options = '') {
+  const connection = await within(amqp.connect(URI + options), 'connection');
   // Errors are told to whoever waits; without a listener they would end the process.
   connection.on('error', () => {});
   return connection;

@@ -142,6 +142,19 @@ check('A1.8 large messages', async (connection) => {
   }
 });
 
+check('A1.8 small frames', async () => {
+  const connection = await connect('?frameMax=8192');
+  try {
+    const channel = await open(connection);
+    const queue = await temporary(channel);
+    const body = randomBytes(1 << 20);
+    channel.sendToQueue(queue, body);
+    equal((await channel.get(queue, { noAck: true })).content.equals(body), true);
+  } finally {
+    await connection.close();
+  }
+});
+
 check('A1.8 frames of two channels in turn', async (connection) => {
   const [first, second] = [await open(connection), await open(connection)];
   const queues = [await temporary(first), await temporary(second)];

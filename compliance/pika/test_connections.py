@@ -5,7 +5,7 @@ import time
 
 import pika
 from client import check, drain, equal, fill, gone, holds, main, temporary
-from pika.exceptions import AMQPConnectionError
+from pika.exceptions import AMQPConnectionError, ConnectionClosedByBroker
 
 
 @check("A1.4 the server's capabilities")
@@ -29,6 +29,20 @@ def _(client):
 def _(client):
     parameters = client.connect()._impl.params
     equal((parameters.channel_max, parameters.frame_max, parameters.heartbeat), (2047, 131072, 60))
+
+
+@check("A1.8 a frame larger than was agreed is 501")
+def _(client):
+    channel = client.channel()
+    queue = temporary(channel)
+    try:
+        # Headers are one frame, whatever they hold.
+        fill(channel, queue, b"m", headers={"large": "x" * 131072})
+        drain(channel, queue)
+    except ConnectionClosedByBroker as closed:
+        equal((closed.reply_code, closed.reply_text.split(" - ")[0]), (501, "FRAME_ERROR"))
+    else:
+        raise AssertionError("accepted")
 
 
 @check("A1.12 an idle connection lives on heartbeats, a silent one is ended")

@@ -205,20 +205,6 @@ def _(client):
     equal(client.channel().flow(active=True), True)
 
 
-@check("A2 a consumer tag is taken once a channel: 530")
-def _(client):
-    connection = client.connect()
-    channel = connection.channel()
-    queue = temporary(channel)
-    # pika itself refuses the second use of a tag on one channel object, so it is hidden from it.
-    Consumer(channel, queue, consumer_tag="mine")
-    Consumer(connection.channel(), queue, consumer_tag="mine")
-    del channel._consumer_infos["mine"]
-    del channel._impl._consumers["mine"]
-    with disconnected(530, "NOT_ALLOWED - attempt to reuse consumer tag 'mine'"):
-        Consumer(channel, queue, consumer_tag="mine")
-
-
 @check("A1.14 wrong password: 403 and the text")
 def _(client):
     for user, password in [("guest", "wrong"), ("nobody", "guest")]:
