@@ -3,6 +3,7 @@
 //! Exit codes: 0 after a clean stop, 1 if the broker could not start or stopped on a fault, 2 for a
 //! wrong flag or configuration.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Ok(filter) => tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
             .init(),
         Err(e) => return complain(&format!("log filter {:?}: {e}", config.log), MISUSED),

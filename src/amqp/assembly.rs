@@ -17,6 +17,7 @@ const BASIC: u16 = 60;
 /// A message, and what its properties were found to hold.
 pub(super) struct Assembled {
     pub(super) message: Message,
+    pub(super) scan: PropertyScan,
     pub(super) mandatory: bool,
 }
 
@@ -48,7 +49,7 @@ pub(super) fn whole<'b>(
             frame.payload
         }
     };
-    let facts = facts(&scan(header.properties).ok()?);
+    let scan = scan(header.properties).ok()?;
     let start = offset_in(frames, publish.exchange)?;
     let at = |part: &[u8]| offset_in(frames, part).and_then(|at| at.checked_sub(start));
     let properties_at = at(header.properties)?;
@@ -68,9 +69,10 @@ pub(super) fn whole<'b>(
     };
     let octets = frames.slice(start..start + body_at + body.len());
     *cursor = ahead;
-    let message = Message::contiguous(octets, layout, facts);
+    let message = Message::contiguous(octets, layout, facts(&scan));
     Some(Assembled {
         message,
+        scan,
         mandatory: publish.mandatory,
     })
 }
@@ -90,7 +92,7 @@ pub(super) struct Assembly {
 struct Header {
     properties: Bytes,
     body_size: u64,
-    facts: Facts,
+    scan: PropertyScan,
 }
 
 impl Assembly {
@@ -119,7 +121,7 @@ impl Assembly {
         match (&self.header, frame.kind) {
             (None, FrameKind::Header) => {
                 let header = ContentHeader::parse(frame.payload, BASIC)?;
-                let scanned = scan(header.properties)?;
+                let scan = scan(header.properties)?;
                 if header.body_size > max_message_bytes {
                     let size = header.body_size;
                     return Err(AmqpError::message_too_large(size, max_message_bytes));
@@ -127,7 +129,7 @@ impl Assembly {
                 self.header = Some(Header {
                     properties: Bytes::copy_from_slice(header.properties),
                     body_size: header.body_size,
-                    facts: facts(&scanned),
+                    scan,
                 });
             }
             (Some(_), FrameKind::Body) => {
@@ -151,28 +153,29 @@ impl Assembly {
 
     /// The message, once [`Self::take`] has said that it is complete.
     pub(super) fn finish(self) -> Assembled {
-        let (properties, facts) = match self.header {
-            Some(header) => (header.properties, header.facts),
-            None => (Bytes::new(), Facts::default()),
+        let (properties, scan) = match self.header {
+            Some(header) => (header.properties, header.scan),
+            None => (Bytes::new(), PropertyScan::default()),
         };
         let message = Message::from_parts(
             &self.exchange,
             &self.routing_key,
             &properties,
             self.pieces,
-            facts,
+            facts(&scan),
         );
         Assembled {
             message,
+            scan,
             mandatory: self.mandatory,
         }
     }
 }
 
-fn facts(scanned: &PropertyScan) -> Facts {
+fn facts(scan: &PropertyScan) -> Facts {
     Facts {
-        persistent: scanned.is_persistent(),
-        priority: scanned.priority.unwrap_or(0),
+        persistent: scan.is_persistent(),
+        priority: scan.priority.unwrap_or(0),
     }
 }
 

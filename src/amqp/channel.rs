@@ -10,6 +10,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::assembly::{self, Assembled, Assembly};
+use super::checks;
 use super::confirms::Confirms;
 use super::ledger::{Ledger, Outstanding};
 use super::link::Link;
@@ -67,6 +68,8 @@ pub(super) struct Channel {
     pub(super) credit: Arc<ChannelCredit>,
     /// Stands for an empty queue name.
     pub(super) last_queue: Option<Name>,
+    /// CC and BCC of the message at hand; kept for its allocation.
+    extra_keys: Vec<Bytes>,
     /// Acked in this batch.
     acked: Vec<Outstanding>,
     effects: Effects,
@@ -89,6 +92,7 @@ impl Channel {
             prefetch: 0,
             credit: Arc::new(ChannelCredit::default()),
             last_queue: None,
+            extra_keys: Vec::new(),
             acked: Vec::new(),
             effects: Effects::default(),
             dirty: false,
@@ -168,17 +172,24 @@ impl Channel {
     }
 
     fn publish(&mut self, assembled: Assembled, link: &mut Link) -> Result<(), AmqpError> {
-        let Assembled { message, mandatory } = assembled;
+        let Assembled {
+            message,
+            scan,
+            mandatory,
+        } = assembled;
         self.publisher
             .check_exchange(message.exchange())
+            .map_err(|fault| fault.at(60, 40))?;
+        self.extra_keys.clear();
+        let message = checks::check(message, &scan, &link.user, &mut self.extra_keys)
             .map_err(|fault| fault.at(60, 40))?;
         self.dirty = true;
         if let Some(confirms) = &mut self.confirms {
             confirms.count();
         }
         if !mandatory {
-            self.publisher.publish(message);
-        } else if self.publisher.publish(message.clone()) == Routed::Nowhere {
+            self.publisher.publish(message, &self.extra_keys);
+        } else if self.publisher.publish(message.clone(), &self.extra_keys) == Routed::Nowhere {
             self.send_back(&message, link);
         }
         Ok(())

@@ -130,6 +130,10 @@ impl Channel {
         let (nowait, answer) = match method {
             Declare(m) => (m.nowait, self.declare_queue(m, arguments, link)?),
             Bind(m) => {
+                // Of two missing ends the source is told.
+                link.vhost
+                    .find_exchange(&m.exchange.as_str().into())
+                    .map(|found| found.value)?;
                 let queue = self.named_queue(m.queue.as_str(), link)?;
                 // An empty key with an empty queue name means the queue's own name (A3.16).
                 let key = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
@@ -175,11 +179,7 @@ impl Channel {
         link: &mut Link,
     ) -> Result<AMQPClass, AmqpError> {
         let declared = if m.passive {
-            let name = match m.queue.as_str() {
-                "" => self.queue_name("")?,
-                name => stripped(name),
-            };
-            link.vhost.find_queue(&name, link.id)
+            link.vhost.find_queue(&stripped(m.queue.as_str()), link.id)
         } else {
             let wanted = QueueDeclaration {
                 name: stripped(m.queue.as_str()),

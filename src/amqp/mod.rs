@@ -11,6 +11,7 @@
 mod assembly;
 mod channel;
 mod channels;
+mod checks;
 mod commands;
 mod confirms;
 mod connection;

@@ -63,11 +63,14 @@ impl Outbox {
         self.pending_bytes.fetch_sub(bytes, Ordering::SeqCst);
     }
 
-    /// Whether consumers were passed over and now there is room for them. Clears the mark.
+    /// Whether consumers were passed over and now there is room for them.
+    pub(super) fn has_starved(&self) -> bool {
+        self.starved.load(Ordering::SeqCst) && self.room_bytes() > 0
+    }
+
+    /// As [`Self::has_starved`]; clears the mark.
     pub(super) fn take_starved(&self) -> bool {
-        self.starved.load(Ordering::SeqCst)
-            && self.room_bytes() > 0
-            && self.starved.swap(false, Ordering::SeqCst)
+        self.has_starved() && self.starved.swap(false, Ordering::SeqCst)
     }
 
     fn room_bytes(&self) -> usize {

@@ -71,6 +71,11 @@ impl Task {
         loop {
             self.connection.work();
             self.write()?;
+            if self.outbox.has_starved() {
+                // The write made room for consumers that were passed over.
+                tokio::task::yield_now().await;
+                continue;
+            }
             if self.connection.phase() == Phase::Ended && self.connection.out().is_empty() {
                 return Ok(());
             }

@@ -77,7 +77,7 @@ fn max_priority(table: &RawTable, at: Resource<'_>) -> Result<u8, AmqpError> {
         return Ok(0);
     };
     let fault = match value.as_int() {
-        None => ArgFault::UnacceptableType(value.type_name()),
+        None => ArgFault::ExpectedInteger(value.type_name()),
         Some(n) if n < 0 => ArgFault::ValueNegative(n),
         Some(n) if n > i64::from(PRIORITY_MAX) => ArgFault::MaxValueExceeded(n),
         Some(n) => return Ok(n as u8),

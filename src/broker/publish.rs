@@ -8,6 +8,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use smallvec::SmallVec;
+
 use super::arguments::header_value;
 use super::vhost::{Topology, Vhost};
 use crate::base::{AmqpError, LogPos, Name, QueueId, clock};
@@ -33,6 +36,8 @@ pub enum Routed {
 pub struct Publisher {
     vhost: Arc<Vhost>,
     topology: Arc<Topology>,
+    /// When the batch began.
+    stamped_ms: u64,
     routes: Routes<QueueRef>,
     last: LastRoute,
     targets: Vec<Target>,
@@ -69,6 +74,7 @@ impl Publisher {
             topology: vhost.topology(),
             records: vhost.log.batch(),
             vhost,
+            stamped_ms: 0,
             routes: Routes::new(),
             last: LastRoute::default(),
             targets: Vec::new(),
@@ -82,7 +88,9 @@ impl Publisher {
     /// Whether there is such an exchange and clients may publish to it (A5.1): what is wrong must be
     /// said before the content is looked at.
     pub fn check_exchange(&mut self, exchange: &[u8]) -> Result<(), AmqpError> {
-        self.refresh();
+        if self.touched.is_empty() {
+            self.begin_batch();
+        }
         if exchange.is_empty() || (self.last.known && self.last.exchange == exchange) {
             return Ok(());
         }
@@ -96,14 +104,16 @@ impl Publisher {
         }
     }
 
-    /// Routes a message and keeps it for the next [`Self::flush`]. Call [`Self::check_exchange`]
-    /// before.
-    pub fn publish(&mut self, message: Message) -> Routed {
+    /// Routes a message, by its key and by `extra_keys` (A3.18), and keeps it for the next
+    /// [`Self::flush`]. Call [`Self::check_exchange`] before.
+    pub fn publish(&mut self, message: Message, extra_keys: &[Bytes]) -> Routed {
         let last = &self.last;
-        let same =
-            last.known && last.key == message.routing_key() && last.exchange == message.exchange();
+        let same = last.known
+            && extra_keys.is_empty()
+            && last.key == message.routing_key()
+            && last.exchange == message.exchange();
         if !same {
-            self.route(&message);
+            self.route(&message, extra_keys);
         }
         if self.last.targets.is_empty() {
             return Routed::Nowhere;
@@ -114,11 +124,6 @@ impl Publisher {
         };
         self.gather(record, message);
         Routed::ToQueues
-    }
-
-    /// Whether nothing waits for [`Self::flush`].
-    pub fn is_flushed(&self) -> bool {
-        self.touched.is_empty()
     }
 
     /// Gives what was gathered to the log and then to the queues. The log position from which on
@@ -184,24 +189,33 @@ impl Publisher {
         }
     }
 
-    /// Follows the topology, between messages. What was routed before it changed was routed right.
-    fn refresh(&mut self) {
+    /// Follows the topology, and looks at the clock, once for a batch.
+    fn begin_batch(&mut self) {
+        self.stamped_ms = clock::now_ms();
         if !self.vhost.is_current(&self.topology) {
             self.topology = self.vhost.topology();
+            // Not kept longer than needed: some of these queues may be gone.
+            self.targets.clear();
+            self.by_queue.clear();
             self.last.known = false;
         }
     }
 
-    fn route(&mut self, message: &Message) {
-        let (exchange, key) = (message.exchange(), message.routing_key());
-        let mut cacheable = true;
-        let last = &mut self.last;
-        last.targets.clear();
-        last.any_durable = false;
-        let one;
-        let queues = if exchange.is_empty() {
-            one = self.topology.queues.get(key).cloned();
-            one.as_slice()
+    fn route(&mut self, message: &Message, extra_keys: &[Bytes]) {
+        let exchange = message.exchange();
+        let mut keys = SmallVec::<[&[u8]; 4]>::from_slice(&[message.routing_key()]);
+        keys.extend(extra_keys.iter().map(Bytes::as_ref));
+        self.last.known = extra_keys.is_empty();
+        self.last.targets.clear();
+        self.last.any_durable = false;
+        if exchange.is_empty() {
+            for key in keys {
+                if let Some(queue) = self.topology.queues.get(key).cloned() {
+                    if !self.is_aimed_at(&queue) {
+                        self.aim(&queue);
+                    }
+                }
+            }
         } else if let Some(exchange) = self.topology.graph.get(exchange) {
             let properties = Properties::trusted(message.properties_bytes());
             let headers = || {
@@ -210,32 +224,39 @@ impl Publisher {
                     .iter()
                     .map(|(name, value)| (name, header_value(value)))
             };
+            let mut routes = std::mem::take(&mut self.routes);
             self.topology
                 .graph
-                .route(exchange, key, headers, &mut self.routes);
-            cacheable = !self.routes.headers_read();
-            self.routes.queues()
-        } else {
-            &[]
-        };
-        for queue in queues {
-            last.any_durable |= queue.durable;
-            let number = *self.by_queue.entry(queue.id).or_insert_with(|| {
-                self.targets.push(Target {
-                    queue: queue.clone(),
-                    messages: Vec::new(),
-                });
-                (self.targets.len() - 1) as u32
+                .route_keys(exchange, &keys, headers, &mut routes);
+            self.last.known &= !routes.headers_read();
+            routes.queues().iter().for_each(|queue| self.aim(queue));
+            self.routes = routes;
+        }
+        if self.last.known {
+            self.last.exchange.clear();
+            self.last.exchange.extend_from_slice(exchange);
+            self.last.key.clear();
+            self.last.key.extend_from_slice(message.routing_key());
+        }
+    }
+
+    /// Adds a queue to the route at hand.
+    fn aim(&mut self, queue: &QueueRef) {
+        let number = *self.by_queue.entry(queue.id).or_insert_with(|| {
+            self.targets.push(Target {
+                queue: queue.clone(),
+                messages: Vec::new(),
             });
-            last.targets.push(number);
-        }
-        last.known = cacheable;
-        if cacheable {
-            last.exchange.clear();
-            last.exchange.extend_from_slice(exchange);
-            last.key.clear();
-            last.key.extend_from_slice(key);
-        }
+            (self.targets.len() - 1) as u32
+        });
+        self.last.any_durable |= queue.durable;
+        self.last.targets.push(number);
+    }
+
+    /// Whether the route at hand has the queue: extra keys may name one again.
+    fn is_aimed_at(&self, queue: &QueueRef) -> bool {
+        let number = self.by_queue.get(&queue.id);
+        number.is_some_and(|number| self.last.targets.contains(number))
     }
 
     /// One record, whatever the number of queues.
@@ -249,7 +270,8 @@ impl Publisher {
             }
         }
         let (records, durable) = (&mut self.records, &self.durable);
-        message.with_logged(|parts| records.publish(clock::now_ms(), durable, parts))
+        let stamped_ms = self.stamped_ms;
+        message.with_logged(|parts| records.publish(stamped_ms, durable, parts))
     }
 
     fn gather(&mut self, record: Option<RecordOffset>, message: Message) {

@@ -62,18 +62,19 @@ impl Vhost {
         wanted: &QueueDeclaration,
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
-        // What is there needs no change, and so no lock.
-        if let Some(current) = self.topology().queues.get(&wanted.name) {
-            self.equivalent(current, wanted, connection)?;
-            return Ok(self.unchanged(current.clone()));
-        }
         let name = match wanted.name.is_empty() {
             true => server_name("amq.gen"),
+            // Also of a queue that is there (A2, Corrections).
             false if wanted.name.starts_with(RESERVED_PREFIX) => {
                 return Err(AmqpError::reserved_queue_prefix(&wanted.name));
             }
             false => wanted.name.clone(),
         };
+        // What is there needs no change, and so no lock.
+        if let Some(current) = self.topology().queues.get(&name) {
+            self.equivalent(current, wanted, connection)?;
+            return Ok(self.unchanged(current.clone()));
+        }
         let at = Resource::queue(&name, self.name());
         let read = arguments::of_queue(&wanted.arguments, at)?;
         self.change(|change| {
@@ -191,7 +192,7 @@ impl Vhost {
         }
     }
 
-    /// Flags before exclusivity before arguments, as RabbitMQ compares them.
+    /// Exclusivity before flags before arguments, as RabbitMQ compares them.
     fn equivalent(
         &self,
         current: &QueueRef,
@@ -200,6 +201,9 @@ impl Vhost {
     ) -> Result<(), AmqpError> {
         let at = Resource::queue(&current.name, self.name());
         self.not_locked(current, connection)?;
+        if wanted.exclusive != current.exclusive_to.is_some() {
+            return Err(AmqpError::locked_queue(&current.name, self.name()));
+        }
         let durable = wanted.durable && !wanted.exclusive;
         if durable != current.durable {
             return Err(AmqpError::inequivalent_flag(
@@ -217,9 +221,6 @@ impl Vhost {
                 received,
                 is,
             ));
-        }
-        if wanted.exclusive != current.exclusive_to.is_some() {
-            return Err(AmqpError::locked_queue(&current.name, self.name()));
         }
         let is = arguments::stored(&current.arguments);
         let both = Compared {

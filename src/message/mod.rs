@@ -168,6 +168,18 @@ impl Message {
             .filter(|p| !p.is_empty())
     }
 
+    /// The same message with other properties; the facts about them must be the same.
+    pub fn with_properties(&self, properties: &[u8]) -> Self {
+        let body = self.body_bytes().collect();
+        Message::from_parts(
+            self.exchange(),
+            self.routing_key(),
+            properties,
+            body,
+            self.facts,
+        )
+    }
+
     /// Whether the publisher asked for the disk (delivery_mode 2).
     pub fn persistent(&self) -> bool {
         self.facts.persistent
