@@ -68,6 +68,8 @@ impl Task {
         let mut phase = Phase::Handshake;
         let timer = sleep_until(began + handshake_timeout);
         tokio::pin!(timer);
+        let mut busy = false;
+
         loop {
             self.connection.work();
             self.write()?;
@@ -87,10 +89,16 @@ impl Task {
                 }
             }
             let interest = self.interest();
+            if std::mem::take(&mut busy) {
+                tokio::task::yield_now().await;
+            }
             tokio::select! {
                 ready = ready(&self.stream, interest) => {
                     if ready?.is_readable() && self.connection.wants_input() {
                         self.read()?;
+                        // Readiness does not count against a task's budget: without this a busy
+                        // publisher would keep the worker from those it has woken.
+                        busy = true;
                     }
                 }
                 () = self.outbox.woken() => {}
