@@ -210,10 +210,10 @@ impl Publisher {
         self.last.any_durable = false;
         if exchange.is_empty() {
             for key in keys {
-                if let Some(queue) = self.topology.queues.get(key).cloned() {
-                    if !self.is_aimed_at(&queue) {
-                        self.aim(&queue);
-                    }
+                if let Some(queue) = self.topology.queues.get(key).cloned()
+                    && !self.is_aimed_at(&queue)
+                {
+                    self.aim(&queue);
                 }
             }
         } else if let Some(exchange) = self.topology.graph.get(exchange) {

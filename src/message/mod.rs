@@ -4,6 +4,8 @@
 //! need not: properties stay the octets the publisher sent. A body is a slice of what was read
 //! from the socket or from the log, never copied on the way to a consumer.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// What a queue and a consumer need of a message without decoding its properties, found once at
@@ -25,7 +27,7 @@ pub struct Facts {
 pub struct Message {
     head: Bytes,
     /// Body pieces after the part in `head`.
-    more: Option<Box<Vec<Bytes>>>,
+    more: Option<Arc<Vec<Bytes>>>,
     properties_len: u32,
     body_at: u32,
     /// Octets of body within `head`.
@@ -101,7 +103,7 @@ impl Message {
         Message {
             body_at: head.len() as u32,
             head: head.freeze(),
-            more: (!body.is_empty()).then(|| Box::new(body)),
+            more: (!body.is_empty()).then(|| Arc::new(body)),
             properties_len: properties.len() as u32,
             body_in_head: 0,
             body_len: body_len as u32,
