@@ -2,6 +2,7 @@
 //!
 //! Owns order by priority and then by sequence number. Never decides who gets a message.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::LogPos;
@@ -28,6 +29,9 @@ pub(super) struct Ready {
     base: VecDeque<Entry>,
     /// Lanes of priority 1 and up, none of them empty.
     lanes: BTreeMap<u8, VecDeque<Entry>>,
+    /// Messages that came back, by their places. Apart from the lanes, so that the return of many
+    /// moves nothing of a backlog.
+    returned: BTreeMap<(Reverse<u8>, u64), Entry>,
     len: usize,
     bytes: usize,
 }
@@ -63,41 +67,55 @@ impl Ready {
     /// A message that comes back to the place its sequence number gives it (A4.12).
     pub(super) fn put_back(&mut self, entry: Entry) {
         self.count(&entry);
-        let lane = self.lane(&entry);
-        if lane.front().is_none_or(|first| entry.seq < first.seq) {
-            lane.push_front(entry);
-        } else {
-            let at = lane.partition_point(|e| e.seq < entry.seq);
-            lane.insert(at, entry);
-        }
+        let place = (Reverse(self.level(&entry)), entry.seq);
+        self.returned.insert(place, entry);
     }
 
     /// The next message: highest priority first, then first come (A7.11).
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        let entry = match self.lanes.last_entry() {
-            None => self.base.pop_front(),
-            Some(mut lane) => {
-                let entry = lane.get_mut().pop_front();
-                if lane.get().is_empty() {
-                    lane.remove();
-                }
-                entry
-            }
+        let entry = match self.is_returned_first() {
+            true => self.returned.pop_first().map(|(_, entry)| entry),
+            false => self.pop_lane(),
         }?;
         self.len -= 1;
         self.bytes -= entry.message.size();
         Some(entry)
     }
 
-    /// All of them, in no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.base.iter().chain(self.lanes.values().flatten())
+    fn is_returned_first(&self) -> bool {
+        let Some((&returned, _)) = self.returned.first_key_value() else {
+            return false;
+        };
+        let (level, lane) = match self.lanes.last_key_value() {
+            Some((&level, lane)) => (level, lane),
+            None => (0, &self.base),
+        };
+        lane.front()
+            .is_none_or(|first| returned < (Reverse(level), first.seq))
     }
 
-    /// Empties it, giving memory back.
+    fn pop_lane(&mut self) -> Option<Entry> {
+        let Some(mut lane) = self.lanes.last_entry() else {
+            return self.base.pop_front();
+        };
+        let entry = lane.get_mut().pop_front();
+        if lane.get().is_empty() {
+            lane.remove();
+        }
+        entry
+    }
+
+    /// All of them, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        let fresh = self.base.iter().chain(self.lanes.values().flatten());
+        fresh.chain(self.returned.values())
+    }
+
+    /// Empties it, giving memory back; in no particular order.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Entry> + use<> {
         let all = std::mem::replace(self, Ready::new(self.max_priority));
-        all.lanes.into_values().rev().flatten().chain(all.base)
+        let fresh = all.lanes.into_values().flatten().chain(all.base);
+        fresh.chain(all.returned.into_values())
     }
 
     fn count(&mut self, entry: &Entry) {
@@ -106,9 +124,13 @@ impl Ready {
     }
 
     fn lane(&mut self, entry: &Entry) -> &mut VecDeque<Entry> {
-        match entry.message.priority().min(self.max_priority) {
+        match self.level(entry) {
             0 => &mut self.base,
-            priority => self.lanes.entry(priority).or_default(),
+            level => self.lanes.entry(level).or_default(),
         }
+    }
+
+    fn level(&self, entry: &Entry) -> u8 {
+        entry.message.priority().min(self.max_priority)
     }
 }
