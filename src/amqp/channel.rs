@@ -309,7 +309,15 @@ impl Channel {
         result
     }
 
-    /// Has all consumers' queues look again: there is room, or credit.
+    /// Has a consumer's queue look again: there is room.
+    pub(super) fn resume(&self, number: u32, link: &Link) -> Result<(), AmqpError> {
+        match self.consumers.get(number as usize) {
+            Some(consumer) => link.vhost.resume(&consumer.queue, consumer.key),
+            None => Ok(()),
+        }
+    }
+
+    /// Has all consumers' queues look again: there is credit.
     pub(super) fn resume_all(&self, link: &Link) -> Result<(), AmqpError> {
         self.consumers
             .iter()

@@ -268,11 +268,7 @@ impl Channel {
             channel: self.number,
             number: place.key() as u32,
         };
-        let port = Port {
-            outbox: Arc::clone(&link.outbox),
-            credit: Arc::clone(&self.credit),
-            token,
-        };
+        let port = Port::new(Arc::clone(&link.outbox), Arc::clone(&self.credit), token);
         let spec = ConsumerSpec {
             tag: tag.clone(),
             token,

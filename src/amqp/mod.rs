@@ -21,6 +21,8 @@ mod ledger;
 mod link;
 mod out_buffer;
 mod outbox;
+#[cfg(test)]
+mod outbox_tests;
 mod replies;
 mod session;
 mod task;

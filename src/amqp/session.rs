@@ -238,11 +238,11 @@ impl Session {
                 }
             });
         let mut reason = news.close;
-        if self.link.outbox.take_starved() {
-            for channel in self.channels.iter_mut() {
-                if let Err(fault) = channel.resume_all(&self.link) {
-                    reason.get_or_insert(fault);
-                }
+        while let Some(token) = self.link.outbox.next_starved() {
+            if let Some(channel) = self.channels.get(token.channel)
+                && let Err(fault) = channel.resume(token.number, &self.link)
+            {
+                reason.get_or_insert(fault);
             }
         }
         reason
