@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::base::AmqpError;
 use crate::codec::properties::{PropertyScan, scan};
-use crate::codec::{ContentHeader, Frame, FrameCursor, FrameKind, Publish};
+use crate::codec::{ContentHeader, Frame, FrameCursor, FrameKind, Property, Publish};
 use crate::message::{Facts, Layout, Message};
 
 /// Class basic, the only one with content.
@@ -173,10 +173,8 @@ impl Assembly {
 }
 
 fn facts(scan: &PropertyScan) -> Facts {
-    Facts {
-        persistent: scan.is_persistent(),
-        priority: scan.priority.unwrap_or(0),
-    }
+    let expires = scan.has(Property::Expiration);
+    Facts::new(scan.is_persistent(), scan.priority.unwrap_or(0), expires)
 }
 
 /// Where `part` starts in `whole`, of which it is a slice.

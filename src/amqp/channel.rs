@@ -15,6 +15,7 @@ use super::confirms::Confirms;
 use super::ledger::{Ledger, Outstanding};
 use super::link::Link;
 use super::outbox::ChannelCredit;
+use super::transaction::Transaction;
 use crate::base::{AmqpError, LogPos, Name};
 use crate::broker::{Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
@@ -60,6 +61,7 @@ pub(super) struct Channel {
     assembly: Option<Box<Assembly>>,
     publisher: Publisher,
     pub(super) confirms: Option<Confirms>,
+    pub(super) transaction: Option<Box<Transaction>>,
     pub(super) ledger: Ledger,
     /// By the number in a delivery's token.
     pub(super) consumers: Slab<Consumer>,
@@ -87,6 +89,7 @@ impl Channel {
             assembly: None,
             publisher: Publisher::new(Arc::clone(&link.vhost)),
             confirms: None,
+            transaction: None,
             ledger: Ledger::default(),
             consumers: Slab::new(),
             prefetch: 0,
@@ -183,16 +186,50 @@ impl Channel {
         self.extra_keys.clear();
         let message = checks::check(message, &scan, &link.user, &mut self.extra_keys)
             .map_err(|fault| fault.at(60, 40))?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.publish(message, std::mem::take(&mut self.extra_keys), mandatory);
+            return Ok(());
+        }
         self.dirty = true;
         if let Some(confirms) = &mut self.confirms {
             confirms.count();
         }
+        let keys = std::mem::take(&mut self.extra_keys);
+        self.route(message, &keys, mandatory, link);
+        self.extra_keys = keys;
+        Ok(())
+    }
+
+    /// Routes a message, and sends it back if it is mandatory and reaches no queue.
+    pub(super) fn route(
+        &mut self,
+        message: Message,
+        extra_keys: &[Bytes],
+        mandatory: bool,
+        link: &mut Link,
+    ) {
         if !mandatory {
-            self.publisher.publish(message, &self.extra_keys);
-        } else if self.publisher.publish(message.clone(), &self.extra_keys) == Routed::Nowhere {
+            self.publisher.publish(message, extra_keys);
+        } else if self.publisher.publish(message.clone(), extra_keys) == Routed::Nowhere {
             self.send_back(&message, link);
         }
-        Ok(())
+    }
+
+    /// Acks as a part of the publisher's next batch in the log.
+    pub(super) fn ack_with_publishes(&mut self, taken: &[Outstanding]) {
+        self.credit
+            .give_back(taken.iter().filter(|o| o.credited).count() as u32);
+        for acked in taken {
+            if let Some(queue) = self.ledger.queue(acked.source) {
+                self.publisher.ack(queue, acked.slot);
+            }
+        }
+    }
+
+    /// Flushes the publisher. Where its batch ends, and whether a queue refused any of it.
+    pub(super) fn flush_transaction(&mut self) -> Result<(LogPos, bool), AmqpError> {
+        let end = self.publisher.flush()?;
+        Ok((end, !self.publisher.take_refused().is_empty()))
     }
 
     /// basic.return of a mandatory message that reached no queue. Its ack comes with the batch's,
@@ -209,6 +246,9 @@ impl Channel {
     }
 
     fn ack(&mut self, tag: u64, multiple: bool) -> Result<(), AmqpError> {
+        if self.transaction.is_some() {
+            return self.settle_later(tag, multiple, Settle::Acked);
+        }
         self.dirty = true;
         match self.ledger.take(tag, multiple, &mut self.acked) {
             true => Ok(()),
@@ -223,15 +263,31 @@ impl Channel {
         requeue: bool,
         link: &mut Link,
     ) -> Result<(), AmqpError> {
-        if !requeue {
-            return self.ack(tag, multiple);
+        let how = match requeue {
+            true => Settle::Requeued { failed: true },
+            false => Settle::Rejected,
+        };
+        if self.transaction.is_some() {
+            return self.settle_later(tag, multiple, how);
         }
         self.flush(link)?;
-        let mut back = Vec::new();
-        if !self.ledger.take(tag, multiple, &mut back) {
+        let mut taken = Vec::new();
+        if !self.ledger.take(tag, multiple, &mut taken) {
             return Err(AmqpError::unknown_delivery_tag(tag));
         }
-        self.requeue(back, link)
+        self.settle(&mut taken, how, link)
+    }
+
+    /// In tx mode: at the commit.
+    fn settle_later(&mut self, tag: u64, multiple: bool, how: Settle) -> Result<(), AmqpError> {
+        let mut taken = Vec::new();
+        if !self.ledger.take(tag, multiple, &mut taken) {
+            return Err(AmqpError::unknown_delivery_tag(tag));
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.settle(how, taken);
+        }
+        Ok(())
     }
 
     /// Puts unacked messages back and delivers what that makes possible.
@@ -240,7 +296,7 @@ impl Channel {
         mut back: Vec<Outstanding>,
         link: &mut Link,
     ) -> Result<(), AmqpError> {
-        self.settle(&mut back, Settle::Requeue, link)
+        self.settle(&mut back, Settle::Requeued { failed: true }, link)
     }
 
     /// Gives the batch's publishes and acks to the broker, and sends the confirms that are due.
@@ -253,11 +309,13 @@ impl Channel {
         if let Some(confirms) = &mut self.confirms
             && let Ok(end) = published
         {
-            confirms.batch(end);
+            for tag in confirms.batch(end, &self.publisher.take_refused()) {
+                encode::nack(link.tail(), self.number, tag, false);
+            }
         }
         self.send_confirms(link);
         let mut acked = std::mem::take(&mut self.acked);
-        let settled = self.settle(&mut acked, Settle::Done, link);
+        let settled = self.settle(&mut acked, Settle::Acked, link);
         self.acked = acked;
         published.and(settled)
     }
@@ -277,7 +335,7 @@ impl Channel {
         self.confirms.as_ref().and_then(Confirms::waits_for)
     }
 
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         settled: &mut Vec<Outstanding>,
         how: Settle,
@@ -339,6 +397,9 @@ impl Channel {
     /// The unacked messages go back to where they were (A6.8, A4.12).
     pub(super) fn requeue_all(&mut self, link: &mut Link) {
         self.consumers.clear();
+        if let Some(transaction) = self.transaction.take() {
+            self.ledger.put_back(transaction.into_taken());
+        }
         let mut back = Vec::new();
         self.ledger.take(0, true, &mut back);
         let _ = self.requeue(back, link);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue};
+use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue, tx};
 use bytes::Bytes;
 
 use super::channel::{After, Channel, Consumer};
@@ -13,7 +13,8 @@ use super::confirms::Confirms;
 use super::link::Link;
 use super::outbox::Port;
 use super::replies;
-use crate::base::{AmqpError, Name};
+use crate::base::{AmqpError, Name, Resource};
+use crate::broker::arguments::consumer_priority;
 use crate::broker::{BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name};
 use crate::codec::{Command, Method, RawTable};
 use crate::queue::{ConsumerSpec, ConsumerToken, QueueRef};
@@ -50,6 +51,9 @@ impl Channel {
             }
             AMQPClass::Basic(method) => self.basic(method, arguments, link),
             AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
+                if self.transaction.is_some() {
+                    return Err(AmqpError::tx_to_confirm());
+                }
                 self.confirms.get_or_insert_with(Confirms::default);
                 link.reply(self.number, select.nowait, &replies::confirm_select_ok());
                 Ok(())
@@ -63,6 +67,9 @@ impl Channel {
             AMQPClass::Channel(channel::AMQPMethod::Open(_)) => {
                 Err(AmqpError::second_channel_open())
             }
+            AMQPClass::Tx(tx::AMQPMethod::Select(_)) => self.select(link),
+            AMQPClass::Tx(tx::AMQPMethod::Commit(_)) => self.commit(link),
+            AMQPClass::Tx(tx::AMQPMethod::Rollback(_)) => self.rollback(link),
             AMQPClass::Access(_) => {
                 link.send(self.number, &replies::access_request_ok());
                 Ok(())
@@ -249,7 +256,7 @@ impl Channel {
         self.requeue(back, link)
     }
 
-    fn consume(&mut self, m: &basic::Consume, _arguments: &RawTable, link: &mut Link) -> Done {
+    fn consume(&mut self, m: &basic::Consume, arguments: &RawTable, link: &mut Link) -> Done {
         let tag = match m.consumer_tag.as_str() {
             "" => server_name("amq.ctag"),
             tag => Name::from(tag),
@@ -262,6 +269,8 @@ impl Channel {
             return Err(AmqpError::consumer_tag_reuse(&tag));
         }
         let queue = self.named_queue(m.queue.as_str(), link)?;
+        let at = Resource::queue(&queue.name, &queue.vhost);
+        let priority = consumer_priority(arguments, at)?;
         let source = self.ledger.source(&queue);
         let place = self.consumers.vacant_entry();
         let token = ConsumerToken {
@@ -275,6 +284,7 @@ impl Channel {
             no_ack: m.no_ack,
             exclusive: m.exclusive,
             prefetch: self.prefetch,
+            priority,
             port: Arc::new(port),
         };
         let key = link.vhost.subscribe(&queue, spec)?;

@@ -100,6 +100,14 @@ impl Ledger {
         true
     }
 
+    /// What was taken is outstanding again, in its order.
+    pub(super) fn put_back(&mut self, taken: impl Iterator<Item = Outstanding>) {
+        self.outstanding.retain(|o| o.slot != Slot::NONE);
+        self.settled = 0;
+        self.outstanding.extend(taken);
+        self.outstanding.make_contiguous().sort_by_key(|o| o.tag);
+    }
+
     /// Forgets queues that nothing outstanding came from, once nothing at all is outstanding and
     /// no consumer relies on its number.
     pub(super) fn forget_sources(&mut self) {

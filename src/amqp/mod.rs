@@ -26,6 +26,7 @@ mod outbox_tests;
 mod replies;
 mod session;
 mod task;
+mod transaction;
 
 use std::time::Duration;
 

@@ -9,14 +9,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
-use super::arguments::header_value;
 use super::vhost::{Topology, Vhost};
 use crate::base::{AmqpError, LogPos, Name, QueueId, clock};
-use crate::codec::Properties;
 use crate::message::Message;
-use crate::queue::{Effects, QueueRef};
+use crate::queue::{Admission, Effects, QueueRef, Slot};
 use crate::router::Routes;
 use crate::store::{Batch, RecordOffset};
 
@@ -48,12 +45,26 @@ pub struct Publisher {
     /// Ids of the durable queues of the message at hand; kept for its allocation.
     durable: Vec<QueueId>,
     effects: Effects,
+    /// Messages published in this batch.
+    published: u32,
+    refused: Vec<u32>,
+    /// Acked within this batch, and where.
+    acked: Vec<LogPos>,
+    acked_in: Vec<QueueRef>,
 }
 
 /// A queue, and what was gathered for it.
 struct Target {
     queue: QueueRef,
-    messages: Vec<(Option<RecordOffset>, Message)>,
+    messages: Vec<Gathered>,
+}
+
+/// A message on its way into one queue.
+struct Gathered {
+    record: Option<RecordOffset>,
+    message: Message,
+    /// Which of the batch's messages it is.
+    number: u32,
 }
 
 /// The route of the last message: most publishers send many messages the same way.
@@ -82,6 +93,10 @@ impl Publisher {
             touched: Vec::new(),
             durable: Vec::new(),
             effects: Effects::default(),
+            published: 0,
+            refused: Vec::new(),
+            acked: Vec::new(),
+            acked_in: Vec::new(),
         }
     }
 
@@ -115,6 +130,7 @@ impl Publisher {
         if !same {
             self.route(&message, extra_keys);
         }
+        self.published += 1;
         if self.last.targets.is_empty() {
             return Routed::Nowhere;
         }
@@ -132,7 +148,8 @@ impl Publisher {
     /// # Errors
     /// 541 if the log has failed: nothing was published.
     pub fn flush(&mut self) -> Result<LogPos, AmqpError> {
-        if self.touched.is_empty() {
+        if self.touched.is_empty() && self.acked_in.is_empty() {
+            self.published = 0;
             return Ok(LogPos::NONE);
         }
         let appended = match self.records.is_empty() {
@@ -147,38 +164,56 @@ impl Publisher {
                 Some(appended.inspect_err(|_| self.drop_gathered())?)
             }
         };
-        let mut consumed = self.vhost.log.batch();
         for number in self.touched.drain(..) {
             let Some(target) = self.targets.get_mut(number as usize) else {
                 continue;
             };
             let mut queue = target.queue.lock();
-            for (record, message) in target.messages.drain(..) {
-                let pos = match (&appended, record) {
+            for gathered in target.messages.drain(..) {
+                let pos = match (&appended, gathered.record) {
                     (Some(appended), Some(record)) => appended.position(record),
                     _ => LogPos::NONE,
                 };
-                queue.publish(pos, message, &mut self.effects);
+                let now_ms = self.stamped_ms;
+                let admission = queue.publish(pos, gathered.message, now_ms, &mut self.effects);
+                if admission == Admission::Refused {
+                    self.refused.push(gathered.number);
+                }
             }
             queue.dispatch(&mut self.effects);
+            queue.wake(self.stamped_ms, &mut self.effects);
             drop(queue);
-            if !self.effects.consumed.is_empty() {
-                consumed.ack(target.queue.id, self.effects.consumed.iter().copied());
-                self.vhost.log.release_all(self.effects.consumed.drain(..));
-            }
+            self.vhost.follow_up(&target.queue, &mut self.effects)?;
         }
+        self.vhost.log.release_all(self.acked.drain(..));
+        for queue in std::mem::take(&mut self.acked_in) {
+            self.vhost
+                .change_queue(&queue, &mut self.effects, |_, _, _| ())?;
+        }
+        self.refused.sort_unstable();
+        self.refused.dedup();
         let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
-        drop(appended);
-        if !consumed.is_empty() {
-            drop(
-                self.vhost
-                    .log
-                    .append(consumed)
-                    .map_err(|_| AmqpError::internal())?,
-            );
-        }
+        self.published = 0;
         self.forget_excess();
         Ok(end)
+    }
+
+    /// Acks a message as a part of the next batch in the log, which is whole or not there after a
+    /// crash: for a transaction (A5.5).
+    pub fn ack(&mut self, queue: &QueueRef, slot: Slot) {
+        queue.lock().settle([slot], &mut self.effects);
+        self.records
+            .ack(queue.id, self.effects.consumed.iter().copied());
+        self.acked.extend(self.effects.consumed.drain(..));
+        if !self.acked_in.contains(queue) {
+            self.acked_in.push(queue.clone());
+        }
+    }
+
+    /// Numbers of the messages, within the batch just flushed, that a queue refused: to be nacked
+    /// (A5.2). Ascending.
+    pub fn take_refused(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.refused)
     }
 
     fn drop_gathered(&mut self) {
@@ -202,61 +237,27 @@ impl Publisher {
     }
 
     fn route(&mut self, message: &Message, extra_keys: &[Bytes]) {
-        let exchange = message.exchange();
-        let mut keys = SmallVec::<[&[u8]; 4]>::from_slice(&[message.routing_key()]);
-        keys.extend(extra_keys.iter().map(Bytes::as_ref));
-        self.last.known = extra_keys.is_empty();
+        let queues = self.topology.route(message, extra_keys, &mut self.routes);
         self.last.targets.clear();
         self.last.any_durable = false;
-        if exchange.is_empty() {
-            for key in keys {
-                if let Some(queue) = self.topology.queues.get(key).cloned()
-                    && !self.is_aimed_at(&queue)
-                {
-                    self.aim(&queue);
-                }
-            }
-        } else if let Some(exchange) = self.topology.graph.get(exchange) {
-            let properties = Properties::trusted(message.properties_bytes());
-            let headers = || {
-                let table = properties.headers().unwrap_or_default();
-                table
-                    .iter()
-                    .map(|(name, value)| (name, header_value(value)))
-            };
-            let mut routes = std::mem::take(&mut self.routes);
-            self.topology
-                .graph
-                .route_keys(exchange, &keys, headers, &mut routes);
-            self.last.known &= !routes.headers_read();
-            routes.queues().iter().for_each(|queue| self.aim(queue));
-            self.routes = routes;
+        for queue in queues {
+            self.last.any_durable |= queue.durable;
+            let number = *self.by_queue.entry(queue.id).or_insert_with(|| {
+                self.targets.push(Target {
+                    queue: queue.clone(),
+                    messages: Vec::new(),
+                });
+                (self.targets.len() - 1) as u32
+            });
+            self.last.targets.push(number);
         }
+        self.last.known = extra_keys.is_empty() && !self.routes.headers_read();
         if self.last.known {
             self.last.exchange.clear();
-            self.last.exchange.extend_from_slice(exchange);
+            self.last.exchange.extend_from_slice(message.exchange());
             self.last.key.clear();
             self.last.key.extend_from_slice(message.routing_key());
         }
-    }
-
-    /// Adds a queue to the route at hand.
-    fn aim(&mut self, queue: &QueueRef) {
-        let number = *self.by_queue.entry(queue.id).or_insert_with(|| {
-            self.targets.push(Target {
-                queue: queue.clone(),
-                messages: Vec::new(),
-            });
-            (self.targets.len() - 1) as u32
-        });
-        self.last.any_durable |= queue.durable;
-        self.last.targets.push(number);
-    }
-
-    /// Whether the route at hand has the queue: extra keys may name one again.
-    fn is_aimed_at(&self, queue: &QueueRef) -> bool {
-        let number = self.by_queue.get(&queue.id);
-        number.is_some_and(|number| self.last.targets.contains(number))
     }
 
     /// One record, whatever the number of queues.
@@ -276,6 +277,7 @@ impl Publisher {
 
     fn gather(&mut self, record: Option<RecordOffset>, message: Message) {
         let mut message = Some(message);
+        let batch_number = self.published - 1;
         let (last, rest) = match self.last.targets.split_last() {
             Some(split) => split,
             None => return,
@@ -293,9 +295,11 @@ impl Publisher {
                 true => message.take(),
                 false => message.clone(),
             };
-            target
-                .messages
-                .extend(share.map(|message| (record, message)));
+            target.messages.extend(share.map(|message| Gathered {
+                record,
+                message,
+                number: batch_number,
+            }));
         }
     }
 

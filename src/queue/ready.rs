@@ -72,7 +72,10 @@ pub(super) struct Ready {
 impl Ready {
     /// `max_priority` 0 means an ordinary queue that ignores priorities.
     pub(super) fn new(max_priority: u8) -> Self {
-        Ready { max_priority, ..Ready::default() }
+        Ready {
+            max_priority,
+            ..Ready::default()
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -108,7 +111,10 @@ impl Ready {
     /// The next message: highest priority first, then first come (A7.11).
     pub(super) fn pop(&mut self) -> Option<Entry> {
         let (level, entry) = match self.is_returned_first() {
-            true => self.returned.pop_first().map(|((level, _), entry)| (level.0, entry)),
+            true => self
+                .returned
+                .pop_first()
+                .map(|((level, _), entry)| (level.0, entry)),
             false => {
                 let level = self.lanes.last_key_value().map_or(0, |(&level, _)| level);
                 self.pop_lane(level).map(|entry| (level, entry))
@@ -119,12 +125,16 @@ impl Ready {
     }
 
     fn is_returned_first(&self) -> bool {
-        let Some((&returned, _)) = self.returned.first_key_value() else { return false };
+        let Some((&returned, _)) = self.returned.first_key_value() else {
+            return false;
+        };
         let (level, lane) = match self.lanes.last_key_value() {
             Some((&level, lane)) => (level, lane),
             None => (0, &self.base),
         };
-        lane.places.front().is_none_or(|&(first, _)| returned < (Reverse(level), first))
+        lane.places
+            .front()
+            .is_none_or(|&(first, _)| returned < (Reverse(level), first))
     }
 
     /// When the first message expires; [`NEVER_MS`] if none does.
@@ -150,7 +160,11 @@ impl Ready {
         let due = |lane: &Lane| lane.first_expiry_ms() <= now_ms;
         let level = match due(&self.base) {
             true => 0,
-            false => self.lanes.iter().find(|(_, lane)| due(lane)).map(|(&level, _)| level)?,
+            false => self
+                .lanes
+                .iter()
+                .find(|(_, lane)| due(lane))
+                .map(|(&level, _)| level)?,
         };
         let entry = self.pop_lane(level)?;
         self.forget(&entry, level);
@@ -162,7 +176,12 @@ impl Ready {
         let lanes = std::iter::once(&self.base).chain(self.lanes.values());
         let held = lanes.flat_map(|lane| lane.places.iter().filter_map(|(_, held)| held.as_ref()));
         let fresh = held.filter(|held| held.redelivered).map(|held| held.pos);
-        fresh.chain(self.returned.values().filter(|entry| entry.redelivered).map(|e| e.pos))
+        fresh.chain(
+            self.returned
+                .values()
+                .filter(|entry| entry.redelivered)
+                .map(|e| e.pos),
+        )
     }
 
     /// Empties it, giving memory back; in no particular order.
@@ -266,11 +285,44 @@ impl Lane {
 }
 
 fn held(entry: Entry) -> (u64, Held) {
-    let Entry { seq, pos, message, expires_at_ms, early, redelivered, failed_deliveries } = entry;
-    (seq, Held { pos, message, expires_at_ms, failed_deliveries, early, redelivered })
+    let Entry {
+        seq,
+        pos,
+        message,
+        expires_at_ms,
+        early,
+        redelivered,
+        failed_deliveries,
+    } = entry;
+    (
+        seq,
+        Held {
+            pos,
+            message,
+            expires_at_ms,
+            failed_deliveries,
+            early,
+            redelivered,
+        },
+    )
 }
 
 fn entry(seq: u64, held: Held) -> Entry {
-    let Held { pos, message, expires_at_ms, failed_deliveries, early, redelivered } = held;
-    Entry { seq, pos, message, expires_at_ms, early, redelivered, failed_deliveries }
+    let Held {
+        pos,
+        message,
+        expires_at_ms,
+        failed_deliveries,
+        early,
+        redelivered,
+    } = held;
+    Entry {
+        seq,
+        pos,
+        message,
+        expires_at_ms,
+        early,
+        redelivered,
+        failed_deliveries,
+    }
 }

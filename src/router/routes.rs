@@ -72,7 +72,8 @@ impl<Q> Routes<Q> {
 }
 
 impl<Q: Target> Routes<Q> {
-    pub(super) fn clear(&mut self) {
+    /// Forgets the last route.
+    pub fn clear(&mut self) {
         self.queues.clear();
         self.headers_read = false;
         self.alternate_used = false;
