@@ -12,12 +12,12 @@
 )]
 
 mod broker;
-// mod channels;
+mod channels;
 mod client;
-// mod closing;
+mod closing;
 // mod confirms;
 // mod consume;
-// mod content;
+mod content;
 mod fields;
 // mod flood;
 mod frames;
