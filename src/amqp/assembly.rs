@@ -2,11 +2,13 @@
 //!
 //! Owns the order in which method, header and body may come (A1.8). Nearly all publishes lie in one
 //! read: those become one slice of it, by [`whole`], and nothing is kept between frames. The others
-//! are gathered in an [`Assembly`], their bodies still as slices.
+//! are gathered in an [`Assembly`], their bodies still as slices, unless those are so small that
+//! they would hold far more than they are: a slice keeps all that was read with it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::base::AmqpError;
+use crate::base::limits::BODY_BY_REFERENCE_BYTES;
 use crate::codec::properties::{PropertyScan, scan};
 use crate::codec::{ContentHeader, Frame, FrameCursor, FrameKind, Property, Publish};
 use crate::message::{Facts, Layout, Message};
@@ -85,8 +87,13 @@ pub(super) struct Assembly {
     mandatory: bool,
     header: Option<Header>,
     pieces: Vec<Bytes>,
+    /// Small parts of the body, behind `pieces`.
+    gathered: BytesMut,
     received: u64,
 }
+
+/// What small parts are gathered up to.
+const GATHERED_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
 struct Header {
@@ -104,6 +111,7 @@ impl Assembly {
             mandatory: publish.mandatory,
             header: None,
             pieces: Vec::new(),
+            gathered: BytesMut::new(),
             received: 0,
         }
     }
@@ -134,9 +142,7 @@ impl Assembly {
             }
             (Some(_), FrameKind::Body) => {
                 self.received += frame.payload.len() as u64;
-                if !frame.payload.is_empty() {
-                    self.pieces.push(frame.share());
-                }
+                self.keep(frame);
             }
             (None, _) => return Err(AmqpError::expected_content_header(BASIC)),
             (Some(_), _) => return Err(AmqpError::expected_content_body()),
@@ -151,8 +157,28 @@ impl Assembly {
         }
     }
 
+    fn keep(&mut self, frame: &Frame<'_>) {
+        let part = frame.payload;
+        let small = part.len() < BODY_BY_REFERENCE_BYTES;
+        if !small || self.gathered.len() + part.len() > GATHERED_BYTES {
+            self.end_gathering();
+        }
+        if small {
+            self.gathered.extend_from_slice(part);
+        } else {
+            self.pieces.push(frame.share());
+        }
+    }
+
+    fn end_gathering(&mut self) {
+        if !self.gathered.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.gathered).freeze());
+        }
+    }
+
     /// The message, once [`Self::take`] has said that it is complete.
-    pub(super) fn finish(self) -> Assembled {
+    pub(super) fn finish(mut self) -> Assembled {
+        self.end_gathering();
         let (properties, scan) = match self.header {
             Some(header) => (header.properties, header.scan),
             None => (Bytes::new(), PropertyScan::default()),

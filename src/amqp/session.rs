@@ -84,18 +84,22 @@ impl Session {
         }
         let method = parse_method(frame.payload)?;
         let (class_id, method_id) = method.id();
-        match &method {
+        let asked = match &method {
             Method::Other(command) => match &command.method {
-                AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
-                    self.flush()?;
-                    self.end();
-                    self.link.send(0, &replies::connection_close_ok());
-                    Ok(Go::Closed)
-                }
-                AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => Ok(Go::Closed),
-                _ => Err(AmqpError::unexpected_method("running").at(class_id, method_id)),
+                AMQPClass::Connection(asked) => Some(asked),
+                _ => None,
             },
-            _ => Err(AmqpError::unexpected_frame(frame.kind as u8, frame.payload)),
+            _ => None,
+        };
+        match asked {
+            Some(connection::AMQPMethod::Close(_)) => {
+                self.flush()?;
+                self.end();
+                self.link.send(0, &replies::connection_close_ok());
+                Ok(Go::Closed)
+            }
+            Some(connection::AMQPMethod::CloseOk(_)) => Ok(Go::Closed),
+            _ => Err(AmqpError::unexpected_method("running").at(class_id, method_id)),
         }
     }
 
@@ -140,10 +144,11 @@ impl Session {
         }
     }
 
-    /// A frame on a channel that is not open: only channel.open will do (A1.18).
+    /// A frame on a channel that is not open: only channel.open will do (A1.18). That it is a method
+    /// at all comes first (A1.8).
     fn open(&mut self, frame: &Frame<'_>) -> Result<(), AmqpError> {
         if frame.kind != FrameKind::Method {
-            return Err(AmqpError::expected_channel_open());
+            return Err(AmqpError::expected_method_frame());
         }
         let method = parse_method(frame.payload)?;
         let (class_id, method_id) = method.id();
