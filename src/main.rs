@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Ok(filter) => tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
+            .with_ansi(colours())
             .with_target(false)
             .init(),
         Err(e) => return complain(&format!("log filter {:?}: {e}", config.log), MISUSED),
@@ -77,6 +78,13 @@ fn configure(flags: Flags) -> Result<Config, String> {
         config.log = filter;
     }
     Ok(config)
+}
+
+/// Colours are for a terminal, and for who wants them (<https://no-color.org>).
+fn colours() -> bool {
+    use std::io::IsTerminal;
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !unwanted
 }
 
 /// One line for the operator, also if nothing reads standard error any more.
