@@ -61,6 +61,11 @@ impl Outbox {
     /// `bytes` of what was handed over went to the socket, or will never go.
     pub(super) fn written(&self, bytes: usize) {
         self.pending_bytes.fetch_sub(bytes, Ordering::SeqCst);
+        // The task has looked for consumers to resume before it wrote. If the socket took all,
+        // nothing else would make it look again.
+        if self.starved.load(Ordering::SeqCst) && self.room_bytes() > 0 {
+            self.wake.notify_one();
+        }
     }
 
     /// Whether consumers were passed over and now there is room for them. Clears the mark.
