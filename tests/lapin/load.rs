@@ -178,6 +178,24 @@ fn four_publishers_fan_out_to_four_consumers() {
 }
 
 #[test]
+fn a_consumer_gets_all_of_a_large_backlog_without_acking() {
+    run(async {
+        let rig = Rig::start().await;
+        let channel = Chan::confirming(&rig.connection).await;
+        channel.queue("q").await;
+        // Far more than a connection is given to write at a time.
+        let body = "x".repeat(200_000);
+        for _ in 0..100 {
+            channel.publish("", "q", &body).await;
+        }
+        let mut consumer = channel.consume("q").await;
+        for _ in 0..100 {
+            next(&mut consumer).await;
+        }
+    });
+}
+
+#[test]
 fn a_slow_consumer_does_not_hold_up_another() {
     run(async {
         let rig = Rig::start().await;
