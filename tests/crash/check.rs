@@ -9,7 +9,7 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -47,7 +47,7 @@ pub(crate) async fn queues(connection: &Connection, book: &mut Book, rng: &mut S
     let mut total = Found::default();
     for (name, entries) in QUEUES.iter().zip(&mut book.queues) {
         let channel = connection.create_channel().await.unwrap();
-        let found = read(&channel, name).await;
+        let (found, consumer) = read(&channel, name).await;
         compare(name, entries, &found, &mut total);
         entries.seen.extend(found.keys());
         entries.known = found.keys().map(|&number| (number, Known::Must)).collect();
@@ -63,13 +63,18 @@ pub(crate) async fn queues(connection: &Connection, book: &mut Book, rng: &mut S
             entries.known = entries.known.split_off(&(number + 1));
         }
         channel.close(200, "OK".into()).await.unwrap();
+        // Not sooner: lapin's own cancel would meet a channel that is closing.
+        drop(consumer);
     }
     make_durable(connection).await;
     total
 }
 
-/// Everything in a queue, by number: whether it was marked, and its tag.
-async fn read(channel: &Channel, queue: &str) -> BTreeMap<u64, (bool, u64)> {
+/// What is in a queue, by number: whether it was marked, and its tag.
+type InQueue = BTreeMap<u64, (bool, u64)>;
+
+/// Takes everything in a queue, and acks nothing.
+async fn read(channel: &Channel, queue: &str) -> (InQueue, Consumer) {
     let passive = QueueDeclareOptions::durable().passive();
     let none = FieldTable::default();
     let declared = channel.queue_declare(queue.into(), passive, none.clone());
@@ -77,7 +82,7 @@ async fn read(channel: &Channel, queue: &str) -> BTreeMap<u64, (bool, u64)> {
     let options = BasicConsumeOptions::default();
     let consuming = channel.basic_consume(queue.into(), "".into(), options, none);
     let mut consumer = consuming.await.unwrap();
-    let mut found = BTreeMap::new();
+    let mut found = InQueue::new();
     let mut last = 0;
     for _ in 0..count {
         let delivery = consumer.next().await.unwrap().unwrap();
@@ -89,10 +94,10 @@ async fn read(channel: &Channel, queue: &str) -> BTreeMap<u64, (bool, u64)> {
         last = number;
         found.insert(number, (delivery.redelivered, delivery.delivery_tag));
     }
-    found
+    (found, consumer)
 }
 
-fn compare(queue: &str, entries: &Entries, found: &BTreeMap<u64, (bool, u64)>, total: &mut Found) {
+fn compare(queue: &str, entries: &Entries, found: &InQueue, total: &mut Found) {
     let must = |known: &Known| *known == Known::Must;
     let lost: Vec<_> = entries
         .known

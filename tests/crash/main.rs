@@ -62,25 +62,18 @@ async fn all(rounds: u64, mut rng: StdRng) {
     load::declare(&connect(&broker).await).await;
     broker.stop();
     for round in 1..=rounds {
-        let t0=std::time::Instant::now();
         let broker = Broker::start(dir.path());
-        let t1=t0.elapsed();
         let work = one_round(broker, &mut book, &mut churn, &mut rng);
         within(work, "the load").await;
-        let t2=t0.elapsed();
         while rng.random_ratio(1, 3) {
             killed_recovering += 1;
             kill_recovering(dir.path(), &mut rng).await;
         }
         let broker = Broker::start(dir.path());
-        let t3=t0.elapsed();
         let connection = connect(&broker).await;
         let found = within(check::queues(&connection, &mut book, &mut rng), "the check").await;
-        let t4=t0.elapsed();
         let durables = within(churn.check(&connection), "the topology's check").await;
         println!("round {round}: {found}, {durables}");
-        let t5=t0.elapsed();
-        println!("{t1:?} {t2:?} {t3:?} {t4:?} {t5:?}");
         checked += found.checked;
         // Every other time what is checked next has gone through a clean stop as well.
         match rng.random_bool(0.5) {

@@ -33,6 +33,22 @@ struct Item {
     binding: Is,
 }
 
+impl Item {
+    const GONE: Item = Item {
+        queue: Is::Gone,
+        exchange: Is::Gone,
+        binding: Is::Gone,
+    };
+}
+
+/// What a look has shown.
+fn is(there: bool) -> Is {
+    match there {
+        true => Is::There,
+        false => Is::Gone,
+    }
+}
+
 /// All that was ever declared.
 #[derive(Debug, Default)]
 pub(crate) struct Churn {
@@ -72,12 +88,7 @@ impl Churn {
     async fn step(&mut self, channel: &Channel) -> lapin::Result<()> {
         let number = self.next;
         self.next += 1;
-        let gone = Item {
-            queue: Is::Gone,
-            exchange: Is::Gone,
-            binding: Is::Gone,
-        };
-        let item = self.items.entry(number).or_insert(gone);
+        let item = self.items.entry(number).or_insert(Item::GONE);
         let (name, none) = (name(number), FieldTable::default());
         item.queue = Is::Either;
         let options = QueueDeclareOptions::durable();
@@ -173,7 +184,9 @@ impl Churn {
                 );
                 assert!(queue || !routed, "binding {name} without its queue");
                 durables.there += usize::from(routed);
+                item.binding = is(routed);
             }
+            (item.queue, item.exchange) = (is(queue), is(exchange));
             // Some stay, with a message in them, for the rounds to come.
             if number % 10 != 3 {
                 let options = QueueDeleteOptions::default();
@@ -186,11 +199,7 @@ impl Churn {
                     .exchange_delete(name.as_str().into(), options)
                     .await
                     .unwrap();
-                *item = Item {
-                    queue: Is::Gone,
-                    exchange: Is::Gone,
-                    binding: Is::Gone,
-                };
+                *item = Item::GONE;
             }
         }
         // What is known to be gone is looked for once more, and then no longer.

@@ -260,7 +260,8 @@ fn a6_18_consumer_tags() {
         let consumer = consume(&channel).await.unwrap();
         assert_eq!(consumer.tag().as_str(), "tag");
         // The same tag on another channel is another consumer.
-        consume(&rig.channel().await).await.unwrap();
+        let second = rig.channel().await;
+        let _consumer = consume(&second).await.unwrap();
         let other = rig.connect().await;
         let text = "NOT_ALLOWED - attempt to reuse consumer tag 'tag'";
         refused(&other, 530, text, async |channel| {
