@@ -5,6 +5,7 @@
 #![allow(clippy::indexing_slicing)]
 
 mod config;
+mod disk;
 mod flags;
 mod signals;
 mod start;
