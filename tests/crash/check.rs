@@ -57,7 +57,7 @@ pub(crate) async fn queues(connection: &Connection, book: &mut Book, rng: &mut S
             1 => rng.random_range(0..=found.len()),
             _ => found.len(),
         };
-        if let Some((number, &(_, tag))) = found.iter().take(part).last() {
+        if let Some((number, &(_, tag))) = found.iter().take(part).next_back() {
             let options = BasicAckOptions { multiple: true };
             channel.basic_ack(tag, options).await.unwrap();
             entries.known = entries.known.split_off(&(number + 1));

@@ -103,10 +103,15 @@ async fn one_round(broker: Broker, book: &mut Book, churn: &mut Churn, rng: &mut
         connect(&broker).await,
     );
     let shared = load::Shared::new(book.published);
+    // Sometimes a stop in good order, for comparison: it promises no less.
+    let gently = rng.random_ratio(1, 5);
     let kill = async {
         watched.wait_for(|&count| count >= target).await.unwrap();
         tokio::time::sleep(moment).await;
-        broker.kill();
+        match gently {
+            true => tokio::task::block_in_place(|| broker.stop()),
+            false => broker.kill(),
+        }
     };
     let (published, consumed, (), ()) = tokio::join!(
         tokio::spawn(load::publish(publishing, shared.clone(), confirmed)),

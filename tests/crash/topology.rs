@@ -147,6 +147,7 @@ impl Churn {
         let channel = connection.create_channel().await.unwrap();
         let options = ConfirmSelectOptions::default();
         channel.confirm_select(options).await.unwrap();
+        let newest = self.next.saturating_sub(500);
         for (&number, item) in &mut self.items {
             let name = name(number);
             let found = [
@@ -187,8 +188,8 @@ impl Churn {
                 item.binding = is(routed);
             }
             (item.queue, item.exchange) = (is(queue), is(exchange));
-            // Some stay, with a message in them, for the rounds to come.
-            if number % 10 != 3 {
+            // Some stay, with a message in them, for some rounds to come.
+            if number % 10 != 3 || number < newest {
                 let options = QueueDeleteOptions::default();
                 channel
                     .queue_delete(name.as_str().into(), options)

@@ -225,7 +225,7 @@ fn what_was_out_at_a_clean_stop_is_marked_and_the_rest_is_not() {
             .unwrap();
         held[2].nack(requeue).await.unwrap();
         consuming.settle().await;
-        let mut out: Vec<String> = held.iter().map(|delivery| text(delivery)).collect();
+        let mut out: Vec<String> = held.iter().map(text).collect();
         // What was handed over before the cancel may be among them.
         while let Some(body) = arrived_before_cancel(&mut consumer).await {
             out.push(body);

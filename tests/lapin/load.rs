@@ -50,17 +50,16 @@ async fn consume(
     channel.prefetch(100).await;
     let mut consumer = channel.consume(&queue).await;
     let mut count = 0;
-    let mut mine = report.clone();
     loop {
         let delivery = tokio::select! {
-            () = mine.closed() => return,
+            () = report.closed() => return,
             delivery = consumer.next() => delivery.unwrap().unwrap(),
         };
         assert!(!delivery.redelivered);
         let body = text(&delivery);
         let (publisher, message) = body.split_once(' ').unwrap();
         count += 1;
-        let multiple = number % 2 == 0;
+        let multiple = number.is_multiple_of(2);
         if !multiple || count % 10 == 0 {
             delivery.ack(BasicAckOptions { multiple }).await.unwrap();
         }
@@ -70,7 +69,6 @@ async fn consume(
         {
             return;
         }
-        mine = report.clone();
     }
 }
 
