@@ -15,7 +15,7 @@ mod load;
 mod support;
 mod topology;
 
-use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
@@ -53,23 +53,23 @@ fn from_environment(name: &str) -> Option<u64> {
 }
 
 async fn all(rounds: u64, mut rng: StdRng) {
-    let dir = TempDir::new().unwrap();
+    let home = Home::new();
     let mut book = Book::default();
     let mut churn = Churn::default();
     let mut checked = 0;
     let mut killed_recovering = 0;
-    let broker = Broker::start(dir.path());
+    let broker = Broker::run(home.command());
     load::declare(&connect(&broker).await).await;
     broker.stop();
     for round in 1..=rounds {
-        let broker = Broker::start(dir.path());
+        let broker = Broker::run(home.command());
         let work = one_round(broker, &mut book, &mut churn, &mut rng);
         within(work, "the load").await;
         while rng.random_ratio(1, 3) {
             killed_recovering += 1;
-            kill_recovering(dir.path(), &mut rng).await;
+            kill_recovering(home.command(), &mut rng).await;
         }
-        let broker = Broker::start(dir.path());
+        let broker = Broker::run(home.command());
         let connection = connect(&broker).await;
         let found = within(check::queues(&connection, &mut book, &mut rng), "the check").await;
         let durables = within(churn.check(&connection), "the topology's check").await;
@@ -89,6 +89,31 @@ async fn all(rounds: u64, mut rng: StdRng) {
         churn.declared(),
     );
     assert!(checked > 0);
+    let segments = std::fs::read_dir(home.0.path().join("data/log")).unwrap();
+    println!("{} segments at the end", segments.count());
+}
+
+/// The data directory, and a configuration with the smallest segments, so that the log goes on to
+/// the next one, and drops old ones, in every round.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Home {
+        let dir = TempDir::new().unwrap();
+        let text = "[storage]\nsegment_bytes = 1048576\n";
+        std::fs::write(dir.path().join("warren.toml"), text).unwrap();
+        Home(dir)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = warren();
+        command.args(["--listen", "127.0.0.1:0"]);
+        command
+            .arg("--config")
+            .arg(self.0.path().join("warren.toml"));
+        command.arg("--data-dir").arg(self.0.path().join("data"));
+        command
+    }
 }
 
 /// Load until the kill, and until everyone has noticed.
@@ -123,11 +148,7 @@ async fn one_round(broker: Broker, book: &mut Book, churn: &mut Churn, rng: &mut
 }
 
 /// Starts the broker and kills it at a random moment of its recovery.
-async fn kill_recovering(dir: &Path, rng: &mut StdRng) {
-    let mut command = warren();
-    command
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(dir);
+async fn kill_recovering(command: Command, rng: &mut StdRng) {
     let broker = Broker::spawn(command);
     tokio::time::sleep(Duration::from_micros(rng.random_range(RECOVERY_US))).await;
     broker.kill();
