@@ -191,7 +191,7 @@ impl Config {
                 reason: e.message().replace('\n', " "),
             }
         })?;
-        config.check()?;
+        config.check().map_err(|fault| located(fault, text, path))?;
         Ok(config)
     }
 
@@ -255,6 +255,20 @@ impl Config {
     }
 }
 
+/// Adds file and line to the fault of a value: every key's last part occurs in one table only.
+fn located(fault: ConfigError, text: &str, path: &str) -> ConfigError {
+    let ConfigError::OutOfRange { key, .. } = &fault else {
+        return fault;
+    };
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let sets = |line: &str| line.split('#').next().is_some_and(|l| l.contains(name));
+    ConfigError::Invalid {
+        path: path.to_owned(),
+        line: text.lines().position(sets).map_or(1, |at| at + 1),
+        reason: fault.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,7 +316,7 @@ mod tests {
         assert!(fault("[storage]\ndurability = \"maybe\"").starts_with("w.toml:2: "));
         assert_eq!(
             fault("[amqp]\nframe_max_bytes = 100"),
-            "amqp.frame_max_bytes = 100: must be from 8192 to 16777216"
+            "w.toml:2: amqp.frame_max_bytes = 100: must be from 8192 to 16777216"
         );
         for text in ["listen = 5", "x", "[amqp]\nheartbeat_s = -1", "listen = []"] {
             assert!(!fault(text).contains('\n'), "{text}");

@@ -3,7 +3,6 @@
 //! Exit codes: 0 after a clean stop, 1 if the broker could not start or stopped on a fault, 2 for a
 //! wrong flag or configuration.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,7 +52,7 @@ fn main() -> ExitCode {
         Ok(filter) => tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(colours())
             .with_target(false)
             .init(),
         Err(e) => return complain(&format!("log filter {:?}: {e}", config.log), MISUSED),
@@ -79,6 +78,13 @@ fn configure(flags: Flags) -> Result<Config, String> {
         config.log = filter;
     }
     Ok(config)
+}
+
+/// Colours are for a terminal, and for who wants them (<https://no-color.org>).
+fn colours() -> bool {
+    use std::io::IsTerminal;
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !unwanted
 }
 
 /// One line for the operator, also if nothing reads standard error any more.

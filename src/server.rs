@@ -49,6 +49,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
 
 async fn serve(config: Config) -> Result<(), ServerError> {
     let mut stop = StopSignal::new().map_err(ServerError::Runtime)?;
+    survive_file_size_limit().map_err(ServerError::Runtime)?;
     // Before recovery, which may take long: a port in use is told at once.
     let listeners =
         Listeners::bind(&config.listen).map_err(|(address, e)| listen_fault(address, &e))?;
@@ -108,6 +109,14 @@ fn raise_file_limit() {
             warn!(error = %e, "cannot raise the limit of open files");
         }
     }
+}
+
+/// A write past the limit on the size of files (RLIMIT_FSIZE) raises SIGXFSZ, which kills without a
+/// word. With a handler the write fails instead, as on a full disk, and the log says so. The
+/// handler stays when its receiver is dropped.
+fn survive_file_size_limit() -> io::Result<()> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(kind).map(drop)
 }
 
 struct StopSignal {
