@@ -46,6 +46,7 @@ pub(super) enum After {
     /// [`Channel::finish_cancel`].
     Cancel {
         number: usize,
+        tag: Name,
         nowait: bool,
     },
     /// The client closes the channel.
@@ -318,6 +319,8 @@ impl Channel {
     pub(super) fn stop_consumers(&mut self, link: &Link) {
         self.state = State::Closing;
         self.assembly = None;
+        // Nothing is said on it any more, confirms neither.
+        self.confirms = None;
         for (_, consumer) in &self.consumers {
             // A failed log ends the whole broker; there is nobody else to tell here.
             let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);

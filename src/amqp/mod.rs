@@ -24,6 +24,8 @@ mod outbox;
 mod outbox_tests;
 mod replies;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod task;
 
 use std::time::Duration;
