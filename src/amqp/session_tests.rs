@@ -278,6 +278,35 @@ fn a_long_queue_leaves_room_for_the_others_of_its_connection() {
 }
 
 #[test]
+fn a6_2_shared_credit_goes_round_among_the_channels_consumers() {
+    let mut bench = Bench::new();
+    for queue in ["a", "b", "c"] {
+        bench.declare(queue, false);
+        bench.publish(queue, 50, 1);
+    }
+    let qos = basic::Qos {
+        prefetch_count: 1,
+        global: true,
+    };
+    bench.send(AMQPClass::Basic(basic::AMQPMethod::Qos(qos)));
+    for queue in ["a", "b", "c"] {
+        bench.consume(queue, false);
+    }
+    let mut said = bench.out();
+    said.retain(|word| word.starts_with("of"));
+    for tag in 1..=30 {
+        let round = bench.round();
+        said.extend(round.into_iter().filter(|word| word.starts_with("of")));
+        assert_eq!(said.len(), tag, "one at a time: {said:?}");
+        bench.send(ack(tag as u64));
+    }
+    for queue in ["of a", "of b", "of c"] {
+        let count = said.iter().filter(|word| word.starts_with(queue)).count();
+        assert!((8..=12).contains(&count), "{queue}: {count} of 30");
+    }
+}
+
+#[test]
 fn a6_8_what_is_handed_over_while_a_channel_ends_goes_back() {
     let mut bench = Bench::new();
     bench.declare("a", false);
