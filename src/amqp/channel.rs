@@ -48,6 +48,7 @@ pub(super) enum After {
     /// [`Channel::finish_cancel`].
     Cancel {
         number: usize,
+        tag: Name,
         nowait: bool,
     },
     /// The client closes the channel.
@@ -68,6 +69,8 @@ pub(super) struct Channel {
     /// For consumers that come (A6.1).
     pub(super) prefetch: u32,
     pub(super) credit: Arc<ChannelCredit>,
+    /// Moves the turn among consumers that wait for credit.
+    turn: usize,
     /// Stands for an empty queue name.
     pub(super) last_queue: Option<Name>,
     /// CC and BCC of the message at hand; kept for its allocation.
@@ -94,6 +97,7 @@ impl Channel {
             consumers: Slab::new(),
             prefetch: 0,
             credit: Arc::new(ChannelCredit::default()),
+            turn: 0,
             last_queue: None,
             extra_keys: Vec::new(),
             acked: Vec::new(),
@@ -345,7 +349,6 @@ impl Channel {
             return Ok(());
         }
         let credited = settled.iter().filter(|o| o.credited).count() as u32;
-        let others_wait = self.credit.give_back(credited);
         // Stable: within a queue the order of delivery stays.
         settled.sort_by_key(|o| o.source);
         let mut result = Ok(());
@@ -361,7 +364,8 @@ impl Channel {
         if self.consumers.is_empty() {
             self.ledger.forget_sources();
         }
-        if others_wait {
+        // After the queues have looked, or these would have it again before all that wait.
+        if self.credit.give_back(credited) {
             result = result.and(self.resume_all(link));
         }
         result
@@ -375,11 +379,13 @@ impl Channel {
         }
     }
 
-    /// Has all consumers' queues look again: there is credit.
-    pub(super) fn resume_all(&self, link: &Link) -> Result<(), AmqpError> {
-        self.consumers
-            .iter()
-            .try_for_each(|(_, c)| link.vhost.resume(&c.queue, c.key))
+    /// Has all consumers' queues look again: there is credit. Each time another is the first.
+    pub(super) fn resume_all(&mut self, link: &Link) -> Result<(), AmqpError> {
+        let count = self.consumers.len();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn.checked_rem(count).unwrap_or_default();
+        let mut in_turn = self.consumers.iter().cycle().skip(first).take(count);
+        in_turn.try_for_each(|(_, c)| link.vhost.resume(&c.queue, c.key))
     }
 
     /// The channel ends, by whatever cause: its consumers go. The caller has flushed it, then takes
@@ -387,6 +393,8 @@ impl Channel {
     pub(super) fn stop_consumers(&mut self, link: &Link) {
         self.state = State::Closing;
         self.assembly = None;
+        // Nothing is said on it any more, confirms neither.
+        self.confirms = None;
         for (_, consumer) in &self.consumers {
             // A failed log ends the whole broker; there is nobody else to tell here.
             let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);

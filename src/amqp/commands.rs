@@ -310,6 +310,7 @@ impl Channel {
                 link.once_durable(gone)?;
                 Ok(After::Cancel {
                     number,
+                    tag,
                     nowait: m.nowait,
                 })
             }
@@ -320,11 +321,17 @@ impl Channel {
         }
     }
 
-    /// Answers basic.cancel, once all that was handed over to the consumer has been sent.
-    pub(super) fn finish_cancel(&mut self, number: usize, nowait: bool, link: &mut Link) {
-        if let Some(consumer) = self.consumers.try_remove(number) {
-            link.reply(self.number, nowait, &replies::cancel_ok(&consumer.tag));
-        }
+    /// Answers basic.cancel, once all that was handed over to the consumer has been sent. It may be
+    /// gone already, with its queue.
+    pub(super) fn finish_cancel(
+        &mut self,
+        number: usize,
+        tag: &Name,
+        nowait: bool,
+        link: &mut Link,
+    ) {
+        self.consumers.try_remove(number);
+        link.reply(self.number, nowait, &replies::cancel_ok(tag));
     }
 
     /// The queue of a consumer is gone (A6.7).

@@ -25,6 +25,8 @@ mod outbox;
 mod outbox_tests;
 mod replies;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod task;
 mod transaction;
 
