@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::arguments::header_value;
+use super::arguments::PropertiesView;
 use super::vhost::{Topology, Vhost};
 use crate::base::{AmqpError, LogPos, Name, QueueId, clock};
 use crate::codec::Properties;
@@ -217,18 +217,12 @@ impl Publisher {
                 }
             }
         } else if let Some(exchange) = self.topology.graph.get(exchange) {
-            let properties = Properties::trusted(message.properties_bytes());
-            let headers = || {
-                let table = properties.headers().unwrap_or_default();
-                table
-                    .iter()
-                    .map(|(name, value)| (name, header_value(value)))
-            };
+            let view = PropertiesView(Properties::trusted(message.properties_bytes()));
             let mut routes = std::mem::take(&mut self.routes);
             self.topology
                 .graph
-                .route_keys(exchange, &keys, headers, &mut routes);
-            self.last.known &= !routes.headers_read();
+                .route_keys(exchange, &keys, &view, &mut routes);
+            self.last.known &= routes.cacheable();
             routes.queues().iter().for_each(|queue| self.aim(queue));
             self.routes = routes;
         }
