@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use crate::base::limits::{EXPIRY_MAX_MS, PRIORITY_MAX};
 use crate::base::{AmqpError, ArgFault, ArgValue, Name, Resource};
-use crate::codec::{RawTable, Value};
-use crate::queue::{DeadLetter, Overflow, QueueOptions};
-use crate::router::{BindingArguments, HeaderValue};
+use crate::codec::{Properties, RawTable, Value};
+use crate::queue::{DeadLetter, Overflow, QueueOptions, QueueRef};
+use crate::router::{BindingArguments, HashProperty, HeaderValue, MessageView, Target};
 
 /// Arguments on both sides of a redeclaration.
 pub(super) struct Compared<'a> {
@@ -257,5 +257,38 @@ pub(super) fn header_value(value: Value<'_>) -> HeaderValue<'_> {
         Value::Timestamp(seconds) => HeaderValue::Timestamp(seconds),
         Value::Void => HeaderValue::Void,
         integer => HeaderValue::Int(integer.as_int().unwrap_or_default()),
+    }
+}
+
+/// A message's properties as routing sees them.
+pub(super) struct PropertiesView(pub(super) Properties);
+
+impl MessageView for PropertiesView {
+    fn headers(&self) -> impl Iterator<Item = (&[u8], HeaderValue<'_>)> {
+        let table = self.0.headers().unwrap_or_default();
+        table
+            .iter()
+            .map(|(name, value)| (name, header_value(value)))
+    }
+
+    fn property(&self, property: HashProperty) -> Option<HeaderValue<'_>> {
+        let text = match property {
+            HashProperty::CorrelationId => self.0.correlation_id(),
+            HashProperty::MessageId => self.0.message_id(),
+            HashProperty::Timestamp => {
+                return self.0.timestamp().map(HeaderValue::Timestamp);
+            }
+        };
+        text.map(HeaderValue::LongString)
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+}
+
+impl Target for QueueRef {
+    fn name(&self) -> Name {
+        self.name.clone()
     }
 }

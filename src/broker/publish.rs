@@ -251,7 +251,7 @@ impl Publisher {
             });
             self.last.targets.push(number);
         }
-        self.last.known = extra_keys.is_empty() && !self.routes.headers_read();
+        self.last.known = extra_keys.is_empty() && self.routes.cacheable();
         if self.last.known {
             self.last.exchange.clear();
             self.last.exchange.extend_from_slice(message.exchange());

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::arguments::header_value;
+use super::arguments::PropertiesView;
 use super::rows::{ExchangeRow, Row};
 use super::timers::Timers;
 use crate::base::{AmqpError, LogPos, Name, QueueId};
@@ -59,14 +59,8 @@ impl Topology {
         let Some(exchange) = self.graph.get(exchange) else {
             return SmallVec::new();
         };
-        let properties = Properties::trusted(message.properties_bytes());
-        let headers = || {
-            let table = properties.headers().unwrap_or_default();
-            table
-                .iter()
-                .map(|(name, value)| (name, header_value(value)))
-        };
-        self.graph.route_keys(exchange, &keys, headers, routes);
+        let view = PropertiesView(Properties::trusted(message.properties_bytes()));
+        self.graph.route_keys(exchange, &keys, &view, routes);
         routes.drain().collect()
     }
 }
