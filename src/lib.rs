@@ -4,15 +4,27 @@
 //! this list; `tests/layering.rs` holds that. docs/ARCHITECTURE.md draws the picture.
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
-pub mod amqp;
-pub mod auth;
+// Blank lines between them, or rustfmt would sort them.
 pub mod base;
-pub mod broker;
+
 pub mod codec;
-pub mod config;
+
 pub mod message;
-pub mod net;
-pub mod queue;
-pub mod router;
-pub mod server;
+
 pub mod store;
+
+pub mod queue;
+
+pub mod router;
+
+pub mod auth;
+
+pub mod config;
+
+pub mod broker;
+
+pub mod amqp;
+
+pub mod net;
+
+pub mod server;

@@ -12,7 +12,9 @@ use crate::base::limits::OUTBOUND_HIGH_BYTES;
 use crate::base::{AmqpError, LogPos, QueueId};
 use crate::broker::ConnectionHandle;
 use crate::message::{Facts, Message};
-use crate::queue::{ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Effects};
+use crate::queue::{
+    ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Effects, QueueOptions,
+};
 use crate::queue::{QueueRef, QueueSpec, Slot};
 
 /// Longer than any wake-up takes.
@@ -173,7 +175,7 @@ impl Exchange {
             exclusive_to: None,
             auto_delete: false,
             arguments: Bytes::new(),
-            max_priority: 0,
+            options: QueueOptions::default(),
         });
         let spec = ConsumerSpec {
             tag: "tag".into(),
@@ -181,6 +183,7 @@ impl Exchange {
             no_ack,
             exclusive: false,
             prefetch: 0,
+            priority: 0,
             port: Arc::new(port(&outbox, &credit, 0)),
         };
         let key = queue.lock().subscribe(spec).unwrap();
@@ -196,7 +199,7 @@ impl Exchange {
         let body = Bytes::from(vec![0; body_len]);
         for sent in 0..total {
             let mut queue = self.queue.lock();
-            queue.publish(LogPos::NONE, message(&body), &mut Effects::default());
+            queue.publish(LogPos::NONE, message(&body), 0, &mut Effects::default());
             queue.dispatch(&mut Effects::default());
             drop(queue);
             if sent % 7 == 0 {

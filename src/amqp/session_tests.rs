@@ -94,7 +94,7 @@ impl Bench {
             let facts = Facts::default();
             let queue = queue.as_bytes();
             let message = Message::from_parts(b"", queue, b"\0\0", vec![body.clone()], facts);
-            publisher.publish(message);
+            publisher.publish(message, &[]);
         }
         publisher.flush().unwrap();
     }

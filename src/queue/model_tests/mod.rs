@@ -13,10 +13,7 @@ use world::World;
 fn message(number: u64, priority: u8, padding: usize) -> Message {
     let mut body = number.to_be_bytes().to_vec();
     body.resize(8 + padding, b'.');
-    let facts = Facts {
-        persistent: false,
-        priority,
-    };
+    let facts = Facts::new(false, priority, false);
     Message::from_parts(b"", b"q", b"\0\0", vec![Bytes::from(body)], facts)
 }
 

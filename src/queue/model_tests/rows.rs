@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::port::{Line, Port};
 use super::{message, number};
 use crate::base::LogPos;
-use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Queue, Slot, SubscribeError};
+use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Queue, QueueOptions, Slot, SubscribeError};
 
 /// A queue, and the trouble of calling it taken off.
 struct Bench {
@@ -18,7 +18,10 @@ struct Bench {
 impl Bench {
     fn new(max_priority: u8) -> Self {
         Bench {
-            queue: Queue::new(max_priority),
+            queue: Queue::new(QueueOptions {
+                max_priority,
+                ..QueueOptions::default()
+            }),
             next_consumer: 0,
         }
     }
@@ -27,14 +30,15 @@ impl Bench {
         for number in numbers {
             let mut effects = Effects::default();
             let pos = LogPos(1000 + number);
-            self.queue.publish(pos, message(number, 0, 0), &mut effects);
+            self.queue
+                .publish(pos, message(number, 0, 0), 0, &mut effects);
         }
     }
 
     fn put_with_priority(&mut self, number: u64, priority: u8) {
         let message = message(number, priority, 0);
         self.queue
-            .publish(LogPos::NONE, message, &mut Effects::default());
+            .publish(LogPos::NONE, message, 0, &mut Effects::default());
     }
 
     fn consume(&mut self, line: &Arc<Line>, prefetch: u32) -> (ConsumerKey, Arc<Port>) {
@@ -56,6 +60,7 @@ impl Bench {
             no_ack,
             exclusive,
             prefetch,
+            priority: 0,
             port: port.clone(),
         })?;
         Ok((key, port))
@@ -85,7 +90,7 @@ fn a4_8_purge_takes_the_ready_messages_only() {
     let mut effects = Effects::default();
     assert_eq!(bench.queue.purge(&mut effects), 2);
     assert_eq!(effects.consumed, [LogPos(1002), LogPos(1003)]);
-    bench.queue.requeue([slot], &mut effects);
+    bench.queue.requeue([slot], true, &mut effects);
     assert_eq!(bench.drain(), [1]);
 }
 
@@ -111,7 +116,7 @@ fn a4_12_a_requeued_message_returns_to_its_place_and_says_so() {
     let mut effects = Effects::default();
     // In no order: 5, then 2, then 4. Message 6 was never out.
     for at in [4, 1, 3] {
-        bench.queue.requeue([slots[at]], &mut effects);
+        bench.queue.requeue([slots[at]], true, &mut effects);
     }
     assert!(effects.consumed.is_empty());
     let seen: Vec<(u64, bool)> =
@@ -130,7 +135,7 @@ fn a4_12_requeueing_many_before_a_backlog_costs_little() {
     let (odd, even): (Vec<Slot>, Vec<Slot>) = slots.iter().partition(|slot| slot.0 % 2 == 1);
     let began = Instant::now();
     for some in [odd, even] {
-        bench.queue.requeue(some, &mut Effects::default());
+        bench.queue.requeue(some, true, &mut Effects::default());
     }
     let took = began.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
@@ -232,10 +237,10 @@ fn a6_6_an_exclusive_consumer_is_alone() {
     let refused = Some(SubscribeError::ExclusiveUse);
     let (key, _) = bench.consume(&line, 0);
     assert_eq!(bench.subscribe(&line, 0, false, true).err(), refused);
-    assert!(bench.queue.unsubscribe(key));
+    assert!(bench.queue.unsubscribe(key, 0));
     let (key, _) = bench.subscribe(&line, 0, false, true).unwrap();
     assert_eq!(bench.subscribe(&line, 0, false, false).err(), refused);
-    assert!(bench.queue.unsubscribe(key));
+    assert!(bench.queue.unsubscribe(key, 0));
     assert!(bench.subscribe(&line, 0, false, false).is_ok());
 }
 
@@ -246,7 +251,7 @@ fn a6_8_cancel_leaves_unacked_messages_out() {
     bench.put(1..=2);
     bench.dispatch();
     let held = port.received();
-    assert!(bench.queue.unsubscribe(key));
+    assert!(bench.queue.unsubscribe(key, 0));
     assert_eq!((bench.queue.ready_len(), bench.queue.unacked_len()), (0, 2));
     // Another takes the same place in the queue's table; the acks are not counted for it.
     let (_, other) = bench.consume(&Line::wide(), 1);
@@ -290,7 +295,7 @@ fn a7_11_higher_priorities_go_first_whatever_waits() {
     }
     let (_, slot, _) = bench.get().unwrap();
     bench.put_with_priority(7, 9);
-    bench.queue.requeue([slot], &mut Effects::default());
+    bench.queue.requeue([slot], true, &mut Effects::default());
     assert_eq!(bench.drain(), [2, 4, 7, 3, 6, 1, 5]);
 }
 

@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use super::port::{Line, Port};
 use super::{message, number};
 use crate::base::LogPos;
-use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Queue, Slot, SubscribeError};
+use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Queue, QueueOptions, Slot, SubscribeError};
 
 #[derive(Debug, Clone, PartialEq)]
 struct Sent {
@@ -66,7 +66,10 @@ struct Side {
 impl Side {
     fn new(max_priority: u8) -> Self {
         Side {
-            queue: Queue::new(max_priority),
+            queue: Queue::new(QueueOptions {
+                max_priority,
+                ..QueueOptions::default()
+            }),
             max_priority,
             next_seq: 0,
             ready: Vec::new(),
@@ -168,15 +171,15 @@ impl World {
                 seq: side.next_seq,
                 pos,
                 redelivered: false,
-                size: message.size(),
+                size: message.body_len(),
             };
             side.next_seq += 1;
             if self.rng.random_range(0..10) == 0 {
                 sent.redelivered = self.rng.random();
-                side.queue.restore(pos, message, sent.redelivered);
+                side.queue.restore(pos, message, 0, sent.redelivered);
             } else {
                 let mut effects = Effects::default();
-                side.queue.publish(pos, message, &mut effects);
+                side.queue.publish(pos, message, 0, &mut effects);
                 check("publish", effects, vec![]);
             }
             side.put(sent);
@@ -315,7 +318,7 @@ impl World {
         let side = &mut self.sides[at];
         let mut effects = Effects::default();
         match requeue {
-            true => side.queue.requeue(slots, &mut effects),
+            true => side.queue.requeue(slots, true, &mut effects),
             false => side.queue.settle(slots, &mut effects),
         }
         check("settle", effects, consumed);
@@ -351,6 +354,7 @@ impl World {
             no_ack,
             exclusive,
             prefetch,
+            priority: 0,
             port: port.clone(),
         });
         let taken = side.takers.iter().any(|taker| taker.exclusive);
@@ -379,9 +383,12 @@ impl World {
         }
         let index = self.rng.random_range(0..side.takers.len());
         let gone = side.takers.remove(index);
-        let last = side.queue.unsubscribe(gone.key);
+        let last = side.queue.unsubscribe(gone.key, 0);
         assert_eq!(last, side.takers.is_empty());
-        assert!(!side.queue.unsubscribe(gone.key), "gone, and not the last");
+        assert!(
+            !side.queue.unsubscribe(gone.key, 0),
+            "gone, and not the last"
+        );
         side.queue.resume(gone.key);
     }
 
@@ -450,20 +457,20 @@ impl World {
         let mut effects = Effects::default();
         let slots: Vec<Slot> = side.unacked.keys().copied().collect();
         side.queue.settle(slots.iter().copied(), &mut effects);
-        side.queue.requeue(slots, &mut effects);
+        side.queue.requeue(slots, true, &mut effects);
         side.queue.dispatch(&mut effects);
         assert!(side.queue.get(true, &mut effects).is_none());
         check("a queue that is gone", effects, vec![]);
         let mut effects = Effects::default();
         let late = LogPos(self.next_pos);
-        side.queue.publish(late, message(0, 0, 0), &mut effects);
+        side.queue.publish(late, message(0, 0, 0), 0, &mut effects);
         check("a publish that came too late", effects, vec![late]);
         assert!(side.queue.is_gone());
         assert_eq!(side.queue.consumers_len(), 0);
         for taker in &side.takers {
             assert!(taker.port.cancelled.load(SeqCst), "not told of the end");
             assert!(taker.port.received().is_empty());
-            assert!(!side.queue.unsubscribe(taker.key));
+            assert!(!side.queue.unsubscribe(taker.key, 0));
         }
         // Its channels still count what they hold of it, until it is acked.
         let mut given_back = [0; 2];
