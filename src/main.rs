@@ -44,11 +44,13 @@ const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    forget_path();
     let config = match configure(flags) {
         Ok(config) => config,
         Err(fault) => return complain(&fault, MISUSED),
     };
-    match EnvFilter::try_new(&config.log) {
+    // sled warns of what `forget_path` did.
+    match EnvFilter::try_new(format!("sled=error,{}", config.log)) {
         Ok(filter) => tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
@@ -60,6 +62,27 @@ fn main() -> ExitCode {
     match server::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => complain(&e.to_string(), FAILED),
+    }
+}
+
+/// Starts over in the same process with a PATH that leads nowhere.
+///
+/// Whenever sled opens it runs the command `sync`, twice, which waits until all file systems of the
+/// machine have written everything out: on a busy machine that takes minutes. Warren needs none of it,
+/// as the log is the truth and is synced by itself. A command that is not found is no fault to sled.
+fn forget_path() {
+    use std::os::unix::process::CommandExt;
+    const NOWHERE: &str = "/dev/null";
+    if std::env::var_os("PATH").is_some_and(|path| path == NOWHERE) {
+        return;
+    }
+    if let Ok(this) = std::env::current_exe() {
+        let mut again = std::process::Command::new(this);
+        // Comes back only if it fails; then sled has its way.
+        let _ = again
+            .args(std::env::args_os().skip(1))
+            .env("PATH", NOWHERE)
+            .exec();
     }
 }
 
