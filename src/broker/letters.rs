@@ -177,7 +177,8 @@ fn headers_of(
         let ours = name == b"x-death"
             || name.starts_with(b"x-last-death-")
             || (!has_died && name.starts_with(b"x-first-death-"));
-        if !ours && !(name == b"CC" && to.routing_key.is_some()) {
+        let replaced = name == b"CC" && to.routing_key.is_some();
+        if !ours && !replaced {
             headers.insert_raw(name, value);
         }
     }

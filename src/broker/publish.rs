@@ -204,7 +204,7 @@ impl Publisher {
         queue.lock().settle([slot], &mut self.effects);
         self.records
             .ack(queue.id, self.effects.consumed.iter().copied());
-        self.acked.extend(self.effects.consumed.drain(..));
+        self.acked.append(&mut self.effects.consumed);
         if !self.acked_in.contains(queue) {
             self.acked_in.push(queue.clone());
         }
