@@ -59,6 +59,10 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         info!(%address, "listening for AMQP 0-9-1");
     }
     let connections = listeners.accept(Arc::clone(&broker), Arc::new(settings));
+    let clock = tokio::spawn({
+        let broker = Arc::clone(&broker);
+        async move { broker.keep_time().await }
+    });
     tokio::select! {
         () = stop.received() => info!("stopping"),
         fault = broker.failed() => warn!(%fault, "stopping: the log has failed"),
@@ -73,6 +77,8 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     if !connections.finished(SHUTDOWN_GRACE).await {
         warn!("some connections did not close in time and were cut off");
     }
+    clock.abort();
+    let _ = clock.await;
     tokio::task::block_in_place(|| broker.close())?;
     info!("stopped");
     Ok(())

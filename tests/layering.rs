@@ -1,4 +1,9 @@
 //! The order of the layers: a module imports only from those above it in `src/lib.rs`'s list.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what failed by panicking"
+)]
 
 use std::fs;
 use std::path::Path;

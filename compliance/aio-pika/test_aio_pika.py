@@ -17,8 +17,8 @@ TIMEOUT = 30
 logging.disable(logging.CRITICAL)
 
 
-def robust():
-    return aio_pika.connect_robust(URI, timeout=TIMEOUT)
+def robust(uri=URI, **options):
+    return aio_pika.connect_robust(uri, timeout=TIMEOUT, **options)
 
 
 def message(body, **properties):
@@ -58,10 +58,13 @@ async def _():
     async with await robust() as connection:
         channel = await connection.channel()
         async with queue_in(channel, durable=True) as queue:
-            publish = channel.default_exchange.publish
             bodies = {b"%d" % number for number in range(2000)}
-            properties = {"delivery_mode": DeliveryMode.PERSISTENT}
-            await asyncio.gather(*(publish(message(body, **properties), queue.name, timeout=TIMEOUT) for body in bodies))
+
+            def publish(body):
+                persistent = message(body, delivery_mode=DeliveryMode.PERSISTENT)
+                return channel.default_exchange.publish(persistent, queue.name, timeout=TIMEOUT)
+
+            await asyncio.gather(*map(publish, bodies))
             received = []
             async with queue.iterator(timeout=TIMEOUT) as messages:
                 async for got in messages:
@@ -184,7 +187,7 @@ async def _():
 
 @check("a robust connection comes back with its channel, binding and consumer")
 async def _():
-    async with Line() as line, await aio_pika.connect_robust(line.uri, timeout=TIMEOUT, reconnect_interval=0.2) as connection:
+    async with Line() as line, await robust(line.uri, reconnect_interval=0.2) as connection:
         channel = await connection.channel()
         exchange = await channel.declare_exchange(unique("x"), "fanout", auto_delete=True)
         # Neither exclusive nor auto-delete: the broker may see the new connection before it sees the old one's end.

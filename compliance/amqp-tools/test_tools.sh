@@ -70,7 +70,7 @@ tool amqp-publish --routing-key="$queue" <"$work/large"
 check "a million octets come back" "$(sha256sum <"$work/large")" "$(tool amqp-get --queue="$queue" | sha256sum)"
 
 check "A2 bind to a missing exchange is 404" 1 \
-    "$(outcome tool amqp-consume --queue= --exchange=compliance-none --routing-key=k cat |
+    "$(outcome tool amqp-consume --queue= --exclusive --exchange=compliance-none --routing-key=k cat |
         grep -c "NOT_FOUND - no exchange 'compliance-none' in vhost '/'")"
 
 check "A1.14 a wrong password is 403" 1 \

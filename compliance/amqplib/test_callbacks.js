@@ -63,7 +63,8 @@ check('callbacks: get from an empty queue is false', async () => {
 });
 
 check('callbacks: 404 reaches the channel', async () => {
-  const error = await onChannel('createChannel', (channel) => channel.checkQueue('compliance-none', () => {})).catch((e) => e);
+  const asking = onChannel('createChannel', (channel) => channel.checkQueue('compliance-none', () => {}));
+  const error = await asking.catch((e) => e);
   equal([error.code, error.message.includes("NOT_FOUND - no queue 'compliance-none' in vhost '/'")], [404, true]);
 });
 

@@ -217,7 +217,8 @@ def _(client):
     channel.close()
     equal(consumers(watch, queue), 0)
     back = [get(watch, queue) for _ in range(4)]
-    equal([(message.body, message.redelivered) for message in back], [(b"0", True), (b"2", True), (b"3", True), (b"4", True)])
+    flags = [(message.body, message.redelivered) for message in back]
+    equal(flags, [(b"0", True), (b"2", True), (b"3", True), (b"4", True)])
 
 
 @check("A4.12 a lost connection gives back what it held")

@@ -77,6 +77,17 @@ def _(client):
     channel.exchange_delete(name)
 
 
+@check("A2 of two missing ends of a binding the source is told")
+def _(client):
+    connection = client.connect()
+    for use in [
+        lambda channel: channel.queue_bind("compliance-target", "compliance-source", "k"),
+        lambda channel: channel.exchange_bind("compliance-target", "compliance-source", "k"),
+    ]:
+        with missing_exchange("compliance-source"):
+            use(connection.channel())
+
+
 @check("A2 the default exchange is not to be touched")
 def _(client):
     connection = client.connect()
@@ -98,7 +109,8 @@ def _(client):
 @check("A2 system exchanges and reserved names")
 def _(client):
     connection = client.connect()
-    for name in ["amq.direct", "amq.topic"]:
+    # Whether it is there or not.
+    for name in ["amq.direct", "amq.rabbitmq.trace", "amq.none"]:
         with refused(403, f"ACCESS_REFUSED - deletion of system exchange '{name}' in vhost '/' not allowed"):
             connection.channel().exchange_delete(name)
     with refused(403, "ACCESS_REFUSED - exchange name 'amq.mine' contains reserved prefix 'amq.*'"):
@@ -137,10 +149,11 @@ def _(client):
             channel = connection.channel()
             settle(channel)
             answered(channel, queue)
-    with refused(406, "PRECONDITION_FAILED - unknown delivery tag 0"):
-        channel = connection.channel()
-        channel.basic_ack(0)
-        answered(channel, queue)
+    for settle in [lambda channel: channel.basic_ack(0), lambda channel: channel.basic_reject(0)]:
+        with refused(406, "PRECONDITION_FAILED - unknown delivery tag 0"):
+            channel = connection.channel()
+            settle(channel)
+            answered(channel, queue)
 
 
 @check("A2 a delivery tag is acked once")
@@ -160,19 +173,30 @@ def _(client):
     connection = client.connect()
     queue = client.name("q")
     text = f"PRECONDITION_FAILED - invalid arg 'x-max-priority' for queue '{queue}' in vhost '/': "
-    cases = [(-1, "{value_negative,-1}"), (256, "{max_value_exceeded,256}"), ("x", '"expected integer, got longstr"')]
+    cases = [
+        (-1, "{value_negative,-1}"),
+        (256, "{max_value_exceeded,256}"),
+        ("x", '"expected integer, got longstr"'),
+        (True, '"expected integer, got bool"'),
+    ]
     for value, reason in cases:
         with refused(406, text + reason):
             connection.channel().queue_declare(queue, arguments={"x-max-priority": value})
+    channel = connection.channel()
+    for value in (0, 255):
+        temporary(channel, arguments={"x-max-priority": value})
 
 
-@check("A3.18 a CC header that is no array is 406")
+@check("A3.18 a CC or BCC header that is no array is 406")
 def _(client):
-    channel = client.channel()
-    queue = temporary(channel)
-    with refused(406, 'PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,"CC",longstr}'):
-        fill(channel, queue, b"m", headers={"CC": "k"})
-        answered(channel, queue)
+    connection = client.connect()
+    for name, value, kind in [("CC", "k", "longstr"), ("BCC", 1, "signedint")]:
+        text = f'PRECONDITION_FAILED - invalid message: {{unacceptable_type_in_header,"{name}",{kind}}}'
+        channel = connection.channel()
+        queue = temporary(channel)
+        with refused(406, text):
+            fill(channel, queue, b"m", headers={name: value})
+            answered(channel, queue)
 
 
 @check("A5.6 user-id must be the user's name")

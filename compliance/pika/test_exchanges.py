@@ -157,6 +157,30 @@ def _(client):
     equal(reached(channel, queues, exchange, "", {"a": 1}), {"all"})
 
 
+@check("A3.5 headers: an invalid x-match is 406")
+def _(client):
+    exchange = declare(client, client.channel(), "headers", auto_delete=True)
+    cases = [
+        ("foo", 'value <<"foo">>; expected all, any, all-with-x, or any-with-x'),
+        (1, "type signedint (value 1); expected longstr"),
+    ]
+    for value, reason in cases:
+        with refused(406, f"PRECONDITION_FAILED - Invalid x-match field {reason}"):
+            bound(client.channel(), exchange, "", {"x-match": value})
+
+
+@check("A3.5 headers: all-with-x and any-with-x look at pairs that start with x-")
+def _(client):
+    channel = client.channel()
+    exchange = declare(client, channel, "headers")
+    queues = {
+        kind: bound(channel, exchange, "", {"x-match": kind, "a": 1, "x-b": 2}) for kind in ["all-with-x", "any-with-x"]
+    }
+    equal(reached(channel, queues, exchange, "", {"a": 1}), {"any-with-x"})
+    equal(reached(channel, queues, exchange, "", {"x-b": 2}), {"any-with-x"})
+    equal(reached(channel, queues, exchange, "", {"a": 1, "x-b": 2}), {"all-with-x", "any-with-x"})
+
+
 @check("A3.5 headers: how values compare")
 def _(client):
     channel = client.channel()
@@ -305,6 +329,14 @@ def _(client):
     for queue in queues.values():
         _, properties, _ = channel.basic_get(queue, auto_ack=True)
         equal(properties.headers, {"CC": ["cc"], "h": 1})
+
+
+@check("A3.18 what is no string in CC is passed over")
+def _(client):
+    channel = client.channel()
+    queue = temporary(channel)
+    channel.basic_publish("", "compliance-none", b"m", BasicProperties(headers={"CC": [1, None, queue]}))
+    equal(drain(channel, queue), [b"m"])
 
 
 @check("A3.18 a queue named twice gets one copy")

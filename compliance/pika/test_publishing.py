@@ -17,7 +17,8 @@ def _(client):
     channel.add_on_return_callback(lambda _, *message: returned.append(message))
     exchange = client.name("x")
     channel.exchange_declare(exchange, "direct")
-    channel.basic_publish(exchange, "nobody", b"body", BasicProperties(message_id="7", headers={"a": 1}), mandatory=True)
+    sent = BasicProperties(message_id="7", headers={"a": 1})
+    channel.basic_publish(exchange, "nobody", b"body", sent, mandatory=True)
     wait(channel.connection, lambda: returned, "return")
     [(method, properties, body)] = returned
     equal((method.reply_code, method.reply_text), (312, "NO_ROUTE"))
@@ -133,7 +134,8 @@ def _(client):
 def _(client):
     channel = client.channel()
     queue = temporary(channel)
-    for properties in [{}, {"headers": {}}, {"cluster_id": "c"}, {"content_type": ""}, {"priority": 0}, {"timestamp": 0}]:
+    alone = [{"headers": {}}, {"cluster_id": "c"}, {"content_type": ""}, {"priority": 0}, {"timestamp": 0}]
+    for properties in [{}, *alone]:
         fill(channel, queue, b"m", **properties)
         got = vars(get(channel, queue).properties)
         equal({name: value for name, value in got.items() if value is not None}, properties)

@@ -145,6 +145,14 @@ def _(client):
         channel.queue_declare(shared, exclusive=True)
 
 
+@check("A4.3 exclusive: durable means nothing")
+def _(client):
+    channel = client.channel()
+    queue = client.name("q")
+    channel.queue_declare(queue, exclusive=True, durable=True)
+    channel.queue_declare(queue, exclusive=True)
+
+
 @check("A4.3 exclusive: gone when close-ok arrives")
 def _(client):
     queue = client.name("q")
@@ -286,6 +294,20 @@ def _(client):
             client.channel().queue_declare(name, **options)
 
 
+@check("A2 of several differences the first is told: exclusive, durable, auto-delete")
+def _(client):
+    queue = client.name("q")
+    client.channel().queue_declare(queue)
+    with locked(queue):
+        client.channel().queue_declare(queue, exclusive=True, durable=True, auto_delete=True)
+    text = (
+        f"PRECONDITION_FAILED - inequivalent arg 'durable' for queue '{queue}' in vhost '/': "
+        "received 'true' but current is 'false'"
+    )
+    with refused(406, text):
+        client.channel().queue_declare(queue, durable=True, auto_delete=True, arguments={"x-max-priority": 1})
+
+
 @check("A2 passive declare of a queue asks for the name alone")
 def _(client):
     channel = client.channel()
@@ -307,8 +329,9 @@ def _(client):
     ]:
         with missing_queue(queue):
             use(connection.channel())
-    # To undo what is not there is no error.
+    # To undo what is not there is no error, be its name reserved.
     channel = connection.channel()
+    channel.queue_delete("amq.compliance-none")
     channel.queue_unbind(queue, "amq.fanout")
     channel.queue_delete(queue)
 

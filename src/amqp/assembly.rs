@@ -2,13 +2,15 @@
 //!
 //! Owns the order in which method, header and body may come (A1.8). Nearly all publishes lie in one
 //! read: those become one slice of it, by [`whole`], and nothing is kept between frames. The others
-//! are gathered in an [`Assembly`], their bodies still as slices.
+//! are gathered in an [`Assembly`], their bodies still as slices, unless those are so small that
+//! they would hold far more than they are: a slice keeps all that was read with it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::base::AmqpError;
+use crate::base::limits::BODY_BY_REFERENCE_BYTES;
 use crate::codec::properties::{PropertyScan, scan};
-use crate::codec::{ContentHeader, Frame, FrameCursor, FrameKind, Publish};
+use crate::codec::{ContentHeader, Frame, FrameCursor, FrameKind, Property, Publish};
 use crate::message::{Facts, Layout, Message};
 
 /// Class basic, the only one with content.
@@ -17,6 +19,7 @@ const BASIC: u16 = 60;
 /// A message, and what its properties were found to hold.
 pub(super) struct Assembled {
     pub(super) message: Message,
+    pub(super) scan: PropertyScan,
     pub(super) mandatory: bool,
 }
 
@@ -48,7 +51,7 @@ pub(super) fn whole<'b>(
             frame.payload
         }
     };
-    let facts = facts(&scan(header.properties).ok()?);
+    let scan = scan(header.properties).ok()?;
     let start = offset_in(frames, publish.exchange)?;
     let at = |part: &[u8]| offset_in(frames, part).and_then(|at| at.checked_sub(start));
     let properties_at = at(header.properties)?;
@@ -68,9 +71,10 @@ pub(super) fn whole<'b>(
     };
     let octets = frames.slice(start..start + body_at + body.len());
     *cursor = ahead;
-    let message = Message::contiguous(octets, layout, facts);
+    let message = Message::contiguous(octets, layout, facts(&scan));
     Some(Assembled {
         message,
+        scan,
         mandatory: publish.mandatory,
     })
 }
@@ -83,14 +87,19 @@ pub(super) struct Assembly {
     mandatory: bool,
     header: Option<Header>,
     pieces: Vec<Bytes>,
+    /// Small parts of the body, behind `pieces`.
+    gathered: BytesMut,
     received: u64,
 }
+
+/// What small parts are gathered up to.
+const GATHERED_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
 struct Header {
     properties: Bytes,
     body_size: u64,
-    facts: Facts,
+    scan: PropertyScan,
 }
 
 impl Assembly {
@@ -102,6 +111,7 @@ impl Assembly {
             mandatory: publish.mandatory,
             header: None,
             pieces: Vec::new(),
+            gathered: BytesMut::new(),
             received: 0,
         }
     }
@@ -119,7 +129,7 @@ impl Assembly {
         match (&self.header, frame.kind) {
             (None, FrameKind::Header) => {
                 let header = ContentHeader::parse(frame.payload, BASIC)?;
-                let scanned = scan(header.properties)?;
+                let scan = scan(header.properties)?;
                 if header.body_size > max_message_bytes {
                     let size = header.body_size;
                     return Err(AmqpError::message_too_large(size, max_message_bytes));
@@ -127,14 +137,12 @@ impl Assembly {
                 self.header = Some(Header {
                     properties: Bytes::copy_from_slice(header.properties),
                     body_size: header.body_size,
-                    facts: facts(&scanned),
+                    scan,
                 });
             }
             (Some(_), FrameKind::Body) => {
                 self.received += frame.payload.len() as u64;
-                if !frame.payload.is_empty() {
-                    self.pieces.push(frame.share());
-                }
+                self.keep(frame);
             }
             (None, _) => return Err(AmqpError::expected_content_header(BASIC)),
             (Some(_), _) => return Err(AmqpError::expected_content_body()),
@@ -149,31 +157,51 @@ impl Assembly {
         }
     }
 
+    fn keep(&mut self, frame: &Frame<'_>) {
+        let part = frame.payload;
+        let small = part.len() < BODY_BY_REFERENCE_BYTES;
+        if !small || self.gathered.len() + part.len() > GATHERED_BYTES {
+            self.end_gathering();
+        }
+        if small {
+            self.gathered.extend_from_slice(part);
+        } else {
+            self.pieces.push(frame.share());
+        }
+    }
+
+    fn end_gathering(&mut self) {
+        if !self.gathered.is_empty() {
+            self.pieces
+                .push(std::mem::take(&mut self.gathered).freeze());
+        }
+    }
+
     /// The message, once [`Self::take`] has said that it is complete.
-    pub(super) fn finish(self) -> Assembled {
-        let (properties, facts) = match self.header {
-            Some(header) => (header.properties, header.facts),
-            None => (Bytes::new(), Facts::default()),
+    pub(super) fn finish(mut self) -> Assembled {
+        self.end_gathering();
+        let (properties, scan) = match self.header {
+            Some(header) => (header.properties, header.scan),
+            None => (Bytes::new(), PropertyScan::default()),
         };
         let message = Message::from_parts(
             &self.exchange,
             &self.routing_key,
             &properties,
             self.pieces,
-            facts,
+            facts(&scan),
         );
         Assembled {
             message,
+            scan,
             mandatory: self.mandatory,
         }
     }
 }
 
-fn facts(scanned: &PropertyScan) -> Facts {
-    Facts {
-        persistent: scanned.is_persistent(),
-        priority: scanned.priority.unwrap_or(0),
-    }
+fn facts(scan: &PropertyScan) -> Facts {
+    let expires = scan.has(Property::Expiration);
+    Facts::new(scan.is_persistent(), scan.priority.unwrap_or(0), expires)
 }
 
 /// Where `part` starts in `whole`, of which it is a slice.

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::assembly::{self, Assembled, Assembly};
+use super::checks;
 use super::confirms::Confirms;
 use super::ledger::{Ledger, Outstanding};
 use super::link::Link;
 use super::outbox::ChannelCredit;
+use super::transaction::Transaction;
 use crate::base::{AmqpError, LogPos, Name};
 use crate::broker::{Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
@@ -46,6 +48,7 @@ pub(super) enum After {
     /// [`Channel::finish_cancel`].
     Cancel {
         number: usize,
+        tag: Name,
         nowait: bool,
     },
     /// The client closes the channel.
@@ -59,14 +62,19 @@ pub(super) struct Channel {
     assembly: Option<Box<Assembly>>,
     publisher: Publisher,
     pub(super) confirms: Option<Confirms>,
+    pub(super) transaction: Option<Box<Transaction>>,
     pub(super) ledger: Ledger,
     /// By the number in a delivery's token.
     pub(super) consumers: Slab<Consumer>,
     /// For consumers that come (A6.1).
     pub(super) prefetch: u32,
     pub(super) credit: Arc<ChannelCredit>,
+    /// Moves the turn among consumers that wait for credit.
+    turn: usize,
     /// Stands for an empty queue name.
     pub(super) last_queue: Option<Name>,
+    /// CC and BCC of the message at hand; kept for its allocation.
+    extra_keys: Vec<Bytes>,
     /// Acked in this batch.
     acked: Vec<Outstanding>,
     effects: Effects,
@@ -84,11 +92,14 @@ impl Channel {
             assembly: None,
             publisher: Publisher::new(Arc::clone(&link.vhost)),
             confirms: None,
+            transaction: None,
             ledger: Ledger::default(),
             consumers: Slab::new(),
             prefetch: 0,
             credit: Arc::new(ChannelCredit::default()),
+            turn: 0,
             last_queue: None,
+            extra_keys: Vec::new(),
             acked: Vec::new(),
             effects: Effects::default(),
             dirty: false,
@@ -168,20 +179,61 @@ impl Channel {
     }
 
     fn publish(&mut self, assembled: Assembled, link: &mut Link) -> Result<(), AmqpError> {
-        let Assembled { message, mandatory } = assembled;
+        let Assembled {
+            message,
+            scan,
+            mandatory,
+        } = assembled;
         self.publisher
             .check_exchange(message.exchange())
             .map_err(|fault| fault.at(60, 40))?;
+        self.extra_keys.clear();
+        let message = checks::check(message, &scan, &link.user, &mut self.extra_keys)
+            .map_err(|fault| fault.at(60, 40))?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.publish(message, std::mem::take(&mut self.extra_keys), mandatory);
+            return Ok(());
+        }
         self.dirty = true;
         if let Some(confirms) = &mut self.confirms {
             confirms.count();
         }
+        let keys = std::mem::take(&mut self.extra_keys);
+        self.route(message, &keys, mandatory, link);
+        self.extra_keys = keys;
+        Ok(())
+    }
+
+    /// Routes a message, and sends it back if it is mandatory and reaches no queue.
+    pub(super) fn route(
+        &mut self,
+        message: Message,
+        extra_keys: &[Bytes],
+        mandatory: bool,
+        link: &mut Link,
+    ) {
         if !mandatory {
-            self.publisher.publish(message);
-        } else if self.publisher.publish(message.clone()) == Routed::Nowhere {
+            self.publisher.publish(message, extra_keys);
+        } else if self.publisher.publish(message.clone(), extra_keys) == Routed::Nowhere {
             self.send_back(&message, link);
         }
-        Ok(())
+    }
+
+    /// Acks as a part of the publisher's next batch in the log.
+    pub(super) fn ack_with_publishes(&mut self, taken: &[Outstanding]) {
+        self.credit
+            .give_back(taken.iter().filter(|o| o.credited).count() as u32);
+        for acked in taken {
+            if let Some(queue) = self.ledger.queue(acked.source) {
+                self.publisher.ack(queue, acked.slot);
+            }
+        }
+    }
+
+    /// Flushes the publisher. Where its batch ends, and whether a queue refused any of it.
+    pub(super) fn flush_transaction(&mut self) -> Result<(LogPos, bool), AmqpError> {
+        let end = self.publisher.flush()?;
+        Ok((end, !self.publisher.take_refused().is_empty()))
     }
 
     /// basic.return of a mandatory message that reached no queue. Its ack comes with the batch's,
@@ -198,6 +250,9 @@ impl Channel {
     }
 
     fn ack(&mut self, tag: u64, multiple: bool) -> Result<(), AmqpError> {
+        if self.transaction.is_some() {
+            return self.settle_later(tag, multiple, Settle::Acked);
+        }
         self.dirty = true;
         match self.ledger.take(tag, multiple, &mut self.acked) {
             true => Ok(()),
@@ -212,15 +267,31 @@ impl Channel {
         requeue: bool,
         link: &mut Link,
     ) -> Result<(), AmqpError> {
-        if !requeue {
-            return self.ack(tag, multiple);
+        let how = match requeue {
+            true => Settle::Requeued { failed: true },
+            false => Settle::Rejected,
+        };
+        if self.transaction.is_some() {
+            return self.settle_later(tag, multiple, how);
         }
         self.flush(link)?;
-        let mut back = Vec::new();
-        if !self.ledger.take(tag, multiple, &mut back) {
+        let mut taken = Vec::new();
+        if !self.ledger.take(tag, multiple, &mut taken) {
             return Err(AmqpError::unknown_delivery_tag(tag));
         }
-        self.requeue(back, link)
+        self.settle(&mut taken, how, link)
+    }
+
+    /// In tx mode: at the commit.
+    fn settle_later(&mut self, tag: u64, multiple: bool, how: Settle) -> Result<(), AmqpError> {
+        let mut taken = Vec::new();
+        if !self.ledger.take(tag, multiple, &mut taken) {
+            return Err(AmqpError::unknown_delivery_tag(tag));
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.settle(how, taken);
+        }
+        Ok(())
     }
 
     /// Puts unacked messages back and delivers what that makes possible.
@@ -229,7 +300,7 @@ impl Channel {
         mut back: Vec<Outstanding>,
         link: &mut Link,
     ) -> Result<(), AmqpError> {
-        self.settle(&mut back, Settle::Requeue, link)
+        self.settle(&mut back, Settle::Requeued { failed: true }, link)
     }
 
     /// Gives the batch's publishes and acks to the broker, and sends the confirms that are due.
@@ -242,11 +313,13 @@ impl Channel {
         if let Some(confirms) = &mut self.confirms
             && let Ok(end) = published
         {
-            confirms.batch(end);
+            for tag in confirms.batch(end, &self.publisher.take_refused()) {
+                encode::nack(link.tail(), self.number, tag, false);
+            }
         }
         self.send_confirms(link);
         let mut acked = std::mem::take(&mut self.acked);
-        let settled = self.settle(&mut acked, Settle::Done, link);
+        let settled = self.settle(&mut acked, Settle::Acked, link);
         self.acked = acked;
         published.and(settled)
     }
@@ -266,7 +339,7 @@ impl Channel {
         self.confirms.as_ref().and_then(Confirms::waits_for)
     }
 
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         settled: &mut Vec<Outstanding>,
         how: Settle,
@@ -276,7 +349,6 @@ impl Channel {
             return Ok(());
         }
         let credited = settled.iter().filter(|o| o.credited).count() as u32;
-        let others_wait = self.credit.give_back(credited);
         // Stable: within a queue the order of delivery stays.
         settled.sort_by_key(|o| o.source);
         let mut result = Ok(());
@@ -292,17 +364,28 @@ impl Channel {
         if self.consumers.is_empty() {
             self.ledger.forget_sources();
         }
-        if others_wait {
+        // After the queues have looked, or these would have it again before all that wait.
+        if self.credit.give_back(credited) {
             result = result.and(self.resume_all(link));
         }
         result
     }
 
-    /// Has all consumers' queues look again: there is room, or credit.
-    pub(super) fn resume_all(&self, link: &Link) -> Result<(), AmqpError> {
-        self.consumers
-            .iter()
-            .try_for_each(|(_, c)| link.vhost.resume(&c.queue, c.key))
+    /// Has a consumer's queue look again: there is room.
+    pub(super) fn resume(&self, number: u32, link: &Link) -> Result<(), AmqpError> {
+        match self.consumers.get(number as usize) {
+            Some(consumer) => link.vhost.resume(&consumer.queue, consumer.key),
+            None => Ok(()),
+        }
+    }
+
+    /// Has all consumers' queues look again: there is credit. Each time another is the first.
+    pub(super) fn resume_all(&mut self, link: &Link) -> Result<(), AmqpError> {
+        let count = self.consumers.len();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn.checked_rem(count).unwrap_or_default();
+        let mut in_turn = self.consumers.iter().cycle().skip(first).take(count);
+        in_turn.try_for_each(|(_, c)| link.vhost.resume(&c.queue, c.key))
     }
 
     /// The channel ends, by whatever cause: its consumers go. The caller has flushed it, then takes
@@ -310,6 +393,8 @@ impl Channel {
     pub(super) fn stop_consumers(&mut self, link: &Link) {
         self.state = State::Closing;
         self.assembly = None;
+        // Nothing is said on it any more, confirms neither.
+        self.confirms = None;
         for (_, consumer) in &self.consumers {
             // A failed log ends the whole broker; there is nobody else to tell here.
             let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);
@@ -320,6 +405,9 @@ impl Channel {
     /// The unacked messages go back to where they were (A6.8, A4.12).
     pub(super) fn requeue_all(&mut self, link: &mut Link) {
         self.consumers.clear();
+        if let Some(transaction) = self.transaction.take() {
+            self.ledger.put_back(transaction.into_taken());
+        }
         let mut back = Vec::new();
         self.ledger.take(0, true, &mut back);
         let _ = self.requeue(back, link);

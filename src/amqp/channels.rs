@@ -7,6 +7,10 @@ use super::channel::Channel;
 /// Kept in the order of their numbers, which may be any up to 65535 (A1.18).
 #[derive(Default)]
 pub(super) struct Channels {
+    #[expect(
+        clippy::vec_box,
+        reason = "a channel is large, and opening one moves those behind it"
+    )]
     sorted: Vec<Box<Channel>>,
     /// Where the last one looked up stands.
     last: usize,

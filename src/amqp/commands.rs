@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue};
+use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue, tx};
 use bytes::Bytes;
 
 use super::channel::{After, Channel, Consumer};
@@ -13,7 +13,8 @@ use super::confirms::Confirms;
 use super::link::Link;
 use super::outbox::Port;
 use super::replies;
-use crate::base::{AmqpError, Name};
+use crate::base::{AmqpError, Name, Resource};
+use crate::broker::arguments::consumer_priority;
 use crate::broker::{BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name};
 use crate::codec::{Command, Method, RawTable};
 use crate::queue::{ConsumerSpec, ConsumerToken, QueueRef};
@@ -50,6 +51,9 @@ impl Channel {
             }
             AMQPClass::Basic(method) => self.basic(method, arguments, link),
             AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
+                if self.transaction.is_some() {
+                    return Err(AmqpError::tx_to_confirm());
+                }
                 self.confirms.get_or_insert_with(Confirms::default);
                 link.reply(self.number, select.nowait, &replies::confirm_select_ok());
                 Ok(())
@@ -63,6 +67,9 @@ impl Channel {
             AMQPClass::Channel(channel::AMQPMethod::Open(_)) => {
                 Err(AmqpError::second_channel_open())
             }
+            AMQPClass::Tx(tx::AMQPMethod::Select(_)) => self.select(link),
+            AMQPClass::Tx(tx::AMQPMethod::Commit(_)) => self.commit(link),
+            AMQPClass::Tx(tx::AMQPMethod::Rollback(_)) => self.rollback(link),
             AMQPClass::Access(_) => {
                 link.send(self.number, &replies::access_request_ok());
                 Ok(())
@@ -130,6 +137,10 @@ impl Channel {
         let (nowait, answer) = match method {
             Declare(m) => (m.nowait, self.declare_queue(m, arguments, link)?),
             Bind(m) => {
+                // Of two missing ends the source is told.
+                link.vhost
+                    .find_exchange(&m.exchange.as_str().into())
+                    .map(|found| found.value)?;
                 let queue = self.named_queue(m.queue.as_str(), link)?;
                 // An empty key with an empty queue name means the queue's own name (A3.16).
                 let key = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
@@ -175,11 +186,7 @@ impl Channel {
         link: &mut Link,
     ) -> Result<AMQPClass, AmqpError> {
         let declared = if m.passive {
-            let name = match m.queue.as_str() {
-                "" => self.queue_name("")?,
-                name => stripped(name),
-            };
-            link.vhost.find_queue(&name, link.id)
+            link.vhost.find_queue(&stripped(m.queue.as_str()), link.id)
         } else {
             let wanted = QueueDeclaration {
                 name: stripped(m.queue.as_str()),
@@ -249,7 +256,7 @@ impl Channel {
         self.requeue(back, link)
     }
 
-    fn consume(&mut self, m: &basic::Consume, _arguments: &RawTable, link: &mut Link) -> Done {
+    fn consume(&mut self, m: &basic::Consume, arguments: &RawTable, link: &mut Link) -> Done {
         let tag = match m.consumer_tag.as_str() {
             "" => server_name("amq.ctag"),
             tag => Name::from(tag),
@@ -262,23 +269,22 @@ impl Channel {
             return Err(AmqpError::consumer_tag_reuse(&tag));
         }
         let queue = self.named_queue(m.queue.as_str(), link)?;
+        let at = Resource::queue(&queue.name, &queue.vhost);
+        let priority = consumer_priority(arguments, at)?;
         let source = self.ledger.source(&queue);
         let place = self.consumers.vacant_entry();
         let token = ConsumerToken {
             channel: self.number,
             number: place.key() as u32,
         };
-        let port = Port {
-            outbox: Arc::clone(&link.outbox),
-            credit: Arc::clone(&self.credit),
-            token,
-        };
+        let port = Port::new(Arc::clone(&link.outbox), Arc::clone(&self.credit), token);
         let spec = ConsumerSpec {
             tag: tag.clone(),
             token,
             no_ack: m.no_ack,
             exclusive: m.exclusive,
             prefetch: self.prefetch,
+            priority,
             port: Arc::new(port),
         };
         let key = link.vhost.subscribe(&queue, spec)?;
@@ -304,6 +310,7 @@ impl Channel {
                 link.once_durable(gone)?;
                 Ok(After::Cancel {
                     number,
+                    tag,
                     nowait: m.nowait,
                 })
             }
@@ -314,11 +321,17 @@ impl Channel {
         }
     }
 
-    /// Answers basic.cancel, once all that was handed over to the consumer has been sent.
-    pub(super) fn finish_cancel(&mut self, number: usize, nowait: bool, link: &mut Link) {
-        if let Some(consumer) = self.consumers.try_remove(number) {
-            link.reply(self.number, nowait, &replies::cancel_ok(&consumer.tag));
-        }
+    /// Answers basic.cancel, once all that was handed over to the consumer has been sent. It may be
+    /// gone already, with its queue.
+    pub(super) fn finish_cancel(
+        &mut self,
+        number: usize,
+        tag: &Name,
+        nowait: bool,
+        link: &mut Link,
+    ) {
+        self.consumers.try_remove(number);
+        link.reply(self.number, nowait, &replies::cancel_ok(tag));
     }
 
     /// The queue of a consumer is gone (A6.7).

@@ -3,7 +3,7 @@
 //! Owns the way from log positions to acks. What a batch published is one entry, whatever its
 //! number of messages, and one `basic.ack` with `multiple` answers it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::base::LogPos;
 
@@ -12,8 +12,12 @@ use crate::base::LogPos;
 pub(super) struct Confirms {
     /// Number of the last message published since confirm.select.
     published: u64,
+    /// Number of the last message given to the broker.
+    flushed: u64,
     /// Number of the last message confirmed.
     confirmed: u64,
+    /// Numbers after it that were nacked.
+    nacked: BTreeSet<u64>,
     /// Batches not yet confirmed: number of the last message, and what must be durable. Both grow.
     pending: VecDeque<(u64, LogPos)>,
 }
@@ -31,20 +35,23 @@ impl Confirms {
         self.published += 1;
     }
 
-    /// All that was published is safe once `end` is durable.
-    pub(super) fn batch(&mut self, end: LogPos) {
-        match self.pending.back_mut() {
-            Some(last) if last.0 == self.published => last.1 = last.1.max(end),
-            // An unsafe batch before it makes this one wait too: acks keep the order of publishing.
-            Some(last) => {
-                let end = last.1.max(end);
-                self.pending.push_back((self.published, end));
-            }
-            None if self.published > self.confirmed => {
-                self.pending.push_back((self.published, end))
-            }
-            None => {}
+    /// All that was published is safe once `end` is durable, but for those `refused`, by their
+    /// numbers within the batch. The tags to nack.
+    pub(super) fn batch(&mut self, end: LogPos, refused: &[u32]) -> Vec<u64> {
+        let first = self.flushed + 1;
+        let nacked: Vec<u64> = refused
+            .iter()
+            .map(|&number| first + u64::from(number))
+            .collect();
+        self.nacked.extend(&nacked);
+        if self.published > self.flushed {
+            self.flushed = self.published;
+            // A batch before it that is not safe yet makes this one wait too: acks keep the order of
+            // publishing.
+            let before = self.pending.back().map_or(LogPos::NONE, |&(_, end)| end);
+            self.pending.push_back((self.published, end.max(before)));
         }
+        nacked
     }
 
     /// The position that the next ack waits for.
@@ -61,10 +68,17 @@ impl Confirms {
             tag = Some(last);
             self.pending.pop_front();
         }
-        let tag = tag?;
-        let multiple = tag > self.confirmed + 1;
-        self.confirmed = tag;
-        Some(Ack { tag, multiple })
+        let reached = tag?;
+        let first = self.confirmed + 1;
+        self.confirmed = reached;
+        let later = self.nacked.split_off(&(reached + 1));
+        let nacked = std::mem::replace(&mut self.nacked, later);
+        let mut acked = (first..=reached).rev().filter(|tag| !nacked.contains(tag));
+        let tag = acked.next()?;
+        Some(Ack {
+            tag,
+            multiple: acked.next().is_some(),
+        })
     }
 }
 
@@ -76,7 +90,7 @@ mod tests {
 
     fn publish(confirms: &mut Confirms, count: usize, end: LogPos) {
         (0..count).for_each(|_| confirms.count());
-        confirms.batch(end);
+        assert!(confirms.batch(end, &[]).is_empty());
     }
 
     #[test]
@@ -130,7 +144,40 @@ mod tests {
     #[test]
     fn an_empty_batch_confirms_nothing() {
         let mut confirms = Confirms::default();
-        confirms.batch(END[0]);
+        assert!(confirms.batch(END[0], &[]).is_empty());
         assert_eq!(confirms.take(END[2]), None);
+    }
+
+    #[test]
+    fn a5_2_what_a_queue_refused_is_nacked_and_not_acked() {
+        let mut confirms = Confirms::default();
+        publish(&mut confirms, 1, LogPos::NONE);
+        (0..4).for_each(|_| confirms.count());
+        assert_eq!(confirms.batch(END[0], &[0, 3]), [2, 5]);
+        assert_eq!(
+            confirms.take(LogPos::NONE),
+            Some(Ack {
+                tag: 1,
+                multiple: false
+            })
+        );
+        assert_eq!(
+            confirms.take(END[0]),
+            Some(Ack {
+                tag: 4,
+                multiple: true
+            })
+        );
+        confirms.count();
+        assert_eq!(confirms.batch(LogPos::NONE, &[0]), [6]);
+        assert_eq!(confirms.take(END[0]), None);
+        publish(&mut confirms, 1, LogPos::NONE);
+        assert_eq!(
+            confirms.take(END[0]),
+            Some(Ack {
+                tag: 7,
+                multiple: false
+            })
+        );
     }
 }

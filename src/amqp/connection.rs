@@ -58,6 +58,8 @@ pub(super) struct Connection {
     splitter: FrameSplitter,
     stage: Stage,
     phase: Phase,
+    /// What comes can no longer be told apart into frames, and is thrown away.
+    deaf: bool,
     heartbeat_s: u16,
     /// The output until there is a session, which has its own.
     early: OutBuffer,
@@ -81,6 +83,7 @@ impl Connection {
             splitter: FrameSplitter::new(FRAME_MIN),
             stage: Stage::Header,
             phase: Phase::Handshake,
+            deaf: false,
             heartbeat_s: 0,
             early: OutBuffer::default(),
         }
@@ -114,9 +117,12 @@ impl Connection {
     /// Takes what was read. Of `buf` a frame that is not whole yet is left.
     pub(super) fn receive(&mut self, buf: &mut BytesMut) {
         loop {
-            if matches!(self.phase, Phase::Silent(_) | Phase::Ended) {
+            if self.deaf || matches!(self.phase, Phase::Silent(_) | Phase::Ended) {
                 buf.clear();
                 return;
+            }
+            if let Phase::Closing(_) = self.phase {
+                return self.closing_frames(buf);
             }
             let more = match &mut self.stage {
                 Stage::Header => self.header(buf),
@@ -237,16 +243,16 @@ impl Connection {
     fn session_frames(&mut self, buf: &mut BytesMut) {
         let scan = self.splitter.scan(buf);
         let frames = buf.split_to(scan.complete).freeze();
-        if let Phase::Closing(_) = self.phase {
-            return self.closing_frames(&frames);
-        }
         let Stage::Session(session) = &mut self.stage else {
             return;
         };
         match session.frames(&frames) {
             Ok(Go::Closed) => self.phase = Phase::Ended,
             Ok(Go::On) => match scan.fault {
-                Some(fault) => self.close(&fault),
+                Some(fault) => {
+                    self.close(&fault);
+                    self.stop_listening(buf);
+                }
                 // The next read should find room for the frame that has begun.
                 None => buf.reserve(scan.missing),
             },
@@ -255,9 +261,19 @@ impl Connection {
     }
 
     /// After connection.close only its answer counts, or the client's own close.
-    fn closing_frames(&mut self, frames: &bytes::Bytes) {
-        let mut cursor = FrameCursor::new(frames);
-        while let Ok(Some(frame)) = cursor.next_frame() {
+    fn closing_frames(&mut self, buf: &mut BytesMut) {
+        let scan = self.splitter.scan(buf);
+        let frames = buf.split_to(scan.complete).freeze();
+        if scan.fault.is_some() {
+            self.stop_listening(buf);
+        }
+        let mut cursor = FrameCursor::new(&frames);
+        loop {
+            let frame = match cursor.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(_) => continue,
+            };
             if frame.kind != FrameKind::Method || frame.channel != 0 {
                 continue;
             }
@@ -265,15 +281,24 @@ impl Connection {
                 continue;
             };
             match &command.method {
-                AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => {
-                    self.phase = Phase::Ended;
-                }
+                AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => {}
                 AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
                     encode::write_method(self.out().tail(), 0, &replies::connection_close_ok());
-                    self.phase = Phase::Ended;
                 }
-                _ => {}
+                _ => continue,
             }
+            self.phase = Phase::Ended;
+            return;
+        }
+    }
+
+    /// The octets have lost their frames: not even the answer to connection.close will be found in
+    /// them. The client has a moment to read what it was told (A1.8).
+    fn stop_listening(&mut self, buf: &mut BytesMut) {
+        buf.clear();
+        self.deaf = true;
+        if let Phase::Closing(wait) = self.phase {
+            self.phase = Phase::Closing(wait.min(SILENT_CLOSE_DELAY));
         }
     }
 

@@ -19,6 +19,9 @@ pub(super) struct Outstanding {
     pub(super) credited: bool,
 }
 
+/// So few settled entries are not worth a sweep.
+const SWEEP_MIN: usize = 16;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -96,8 +99,26 @@ impl Ledger {
             out.push(*found);
             found.slot = Slot::NONE;
             self.settled += 1;
+            self.sweep();
         }
         true
+    }
+
+    /// What was taken is outstanding again, in its order.
+    pub(super) fn put_back(&mut self, taken: impl Iterator<Item = Outstanding>) {
+        self.outstanding.retain(|o| o.slot != Slot::NONE);
+        self.settled = 0;
+        self.outstanding.extend(taken);
+        self.outstanding.make_contiguous().sort_by_key(|o| o.tag);
+    }
+
+    /// Forgets the settled ones once they are the most: behind one delivery that is never acked
+    /// there may be millions.
+    fn sweep(&mut self) {
+        if self.settled > SWEEP_MIN && self.settled * 2 > self.outstanding.len() {
+            self.outstanding.retain(|o| o.slot != Slot::NONE);
+            self.settled = 0;
+        }
     }
 
     /// Forgets queues that nothing outstanding came from, once nothing at all is outstanding and
@@ -132,6 +153,26 @@ mod tests {
 
     fn tags(taken: &[Outstanding]) -> Vec<u64> {
         taken.iter().map(|o| o.tag).collect()
+    }
+
+    #[test]
+    fn memory_follows_what_is_outstanding() {
+        let mut ledger = Ledger::default();
+        let mut out = Vec::new();
+        let stuck = ledger.push(0, Slot::SOME, true);
+        for _ in 0..10_000 {
+            let tag = ledger.push(0, Slot::SOME, true);
+            assert!(ledger.take(tag, false, &mut out));
+            assert!(!ledger.take(tag, false, &mut out), "acked twice");
+        }
+        assert!(
+            ledger.outstanding.len() < 100,
+            "one old delivery keeps all later ones"
+        );
+        assert_eq!(ledger.len(), 1);
+        assert!(ledger.take(stuck, false, &mut out));
+        assert!(ledger.outstanding.is_empty());
+        assert_eq!(out.len(), 10_001);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use super::outbox::Outbox;
 use super::{OutBuffer, Settings};
-use crate::base::{AmqpError, ConnectionId, Name};
+use crate::base::{AmqpError, ConnectionId, LogPos, Name};
 use crate::broker::{Broker, Durably, Vhost};
 use crate::codec::encode;
 use crate::queue::QueueRef;
@@ -63,10 +63,15 @@ impl Link {
         result: Result<Durably<T>, AmqpError>,
     ) -> Result<T, AmqpError> {
         let Durably { value, end } = result?;
+        self.gate(end);
+        Ok(value)
+    }
+
+    /// What is written from now on stays back until `end` is on disk.
+    pub(super) fn gate(&mut self, end: LogPos) {
         if end > self.broker.log().durable() {
             self.out.gate(end);
         }
-        Ok(value)
     }
 
     /// Deletes the exclusive queues.

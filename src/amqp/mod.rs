@@ -11,6 +11,7 @@
 mod assembly;
 mod channel;
 mod channels;
+mod checks;
 mod commands;
 mod confirms;
 mod connection;
@@ -20,9 +21,14 @@ mod ledger;
 mod link;
 mod out_buffer;
 mod outbox;
+#[cfg(test)]
+mod outbox_tests;
 mod replies;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod task;
+mod transaction;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 //! Owns the hand-over between tasks and its bound in octets. One wake serves all that came since
 //! the last.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
@@ -23,7 +24,7 @@ pub(super) struct Outbox {
     wake: Notify,
     /// Octets handed over or encoded and not yet taken by the socket.
     pending_bytes: AtomicUsize,
-    /// Some consumer was passed over for want of room.
+    /// Whether there is anything in `Inner::starved`.
     starved: AtomicBool,
 }
 
@@ -32,6 +33,8 @@ struct Inner {
     deliveries: Vec<Delivery>,
     cancelled: Vec<ConsumerToken>,
     close: Option<AmqpError>,
+    /// Consumers that were passed over for want of room, each once, in turn.
+    starved: VecDeque<Arc<Seat>>,
 }
 
 /// What [`Outbox::take`] found besides deliveries.
@@ -61,28 +64,46 @@ impl Outbox {
     /// `bytes` of what was handed over went to the socket, or will never go.
     pub(super) fn written(&self, bytes: usize) {
         self.pending_bytes.fetch_sub(bytes, Ordering::SeqCst);
-        // The task has looked for consumers to resume before it wrote. If the socket took all,
-        // nothing else would make it look again.
-        if self.starved.load(Ordering::SeqCst) && self.room_bytes() > 0 {
-            self.wake.notify_one();
-        }
+        self.wake_for_starved();
     }
 
-    /// Whether consumers were passed over and now there is room for them. Clears the mark.
-    pub(super) fn take_starved(&self) -> bool {
-        self.starved.load(Ordering::SeqCst)
-            && self.room_bytes() > 0
-            && self.starved.swap(false, Ordering::SeqCst)
+    /// Whether consumers were passed over and now there is room for them.
+    pub(super) fn has_starved(&self) -> bool {
+        self.starved.load(Ordering::SeqCst) && self.room_bytes() > 0
+    }
+
+    /// The next consumer that was passed over, if there is room for it now. To be asked again until
+    /// there is none: each may use all the room, and then waits behind the others.
+    pub(super) fn next_starved(&self) -> Option<ConsumerToken> {
+        if !self.has_starved() {
+            return None;
+        }
+        let mut inner = self.inner.lock();
+        let seat = inner.starved.pop_front();
+        self.starved
+            .store(!inner.starved.is_empty(), Ordering::SeqCst);
+        let seat = seat?;
+        seat.starved.store(false, Ordering::SeqCst);
+        Some(seat.token)
     }
 
     fn room_bytes(&self) -> usize {
         OUTBOUND_HIGH_BYTES.saturating_sub(self.pending_bytes.load(Ordering::SeqCst))
     }
 
-    fn mark_starved(&self) {
-        self.starved.store(true, Ordering::SeqCst);
+    fn mark_starved(&self, seat: &Arc<Seat>) {
+        if !seat.starved.swap(true, Ordering::SeqCst) {
+            let mut inner = self.inner.lock();
+            inner.starved.push_back(Arc::clone(seat));
+            self.starved.store(true, Ordering::SeqCst);
+        }
         // The task may have made room between the look and the mark, and not look again by itself.
-        if self.room_bytes() > 0 {
+        self.wake_for_starved();
+    }
+
+    /// After a mark as after room was made: whichever comes second sees the other.
+    fn wake_for_starved(&self) {
+        if self.has_starved() {
             self.wake.notify_one();
         }
     }
@@ -148,9 +169,31 @@ impl ChannelCredit {
 
 /// One consumer's way from its queue to its connection.
 pub(super) struct Port {
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) credit: Arc<ChannelCredit>,
-    pub(super) token: ConsumerToken,
+    outbox: Arc<Outbox>,
+    credit: Arc<ChannelCredit>,
+    seat: Arc<Seat>,
+}
+
+/// A consumer's place among those that wait for room.
+struct Seat {
+    token: ConsumerToken,
+    /// It is in the list.
+    starved: AtomicBool,
+}
+
+impl Port {
+    pub(super) fn new(
+        outbox: Arc<Outbox>,
+        credit: Arc<ChannelCredit>,
+        token: ConsumerToken,
+    ) -> Self {
+        let starved = AtomicBool::new(false);
+        Port {
+            outbox,
+            credit,
+            seat: Arc::new(Seat { token, starved }),
+        }
+    }
 }
 
 impl ConsumerPort for Port {
@@ -180,11 +223,12 @@ impl ConsumerPort for Port {
     }
 
     fn starved(&self) {
-        self.outbox.mark_starved();
+        self.outbox.mark_starved(&self.seat);
     }
 
     fn cancelled(&self) {
-        self.outbox.inner.lock().cancelled.push(self.token);
+        let token = self.seat.token;
+        self.outbox.inner.lock().cancelled.push(token);
         self.outbox.wake.notify_one();
     }
 }

@@ -3,7 +3,7 @@
 //! Owns their building from our types.
 
 use amq_protocol::protocol::{
-    AMQPClass, access, basic, channel, confirm, connection, exchange, queue,
+    AMQPClass, access, basic, channel, confirm, connection, exchange, queue, tx,
 };
 
 use crate::base::Name;
@@ -110,6 +110,18 @@ pub(super) fn recover_ok() -> AMQPClass {
 
 pub(super) fn confirm_select_ok() -> AMQPClass {
     AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {}))
+}
+
+pub(super) fn tx_select_ok() -> AMQPClass {
+    AMQPClass::Tx(tx::AMQPMethod::SelectOk(tx::SelectOk {}))
+}
+
+pub(super) fn tx_commit_ok() -> AMQPClass {
+    AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {}))
+}
+
+pub(super) fn tx_rollback_ok() -> AMQPClass {
+    AMQPClass::Tx(tx::AMQPMethod::RollbackOk(tx::RollbackOk {}))
 }
 
 pub(super) fn access_request_ok() -> AMQPClass {

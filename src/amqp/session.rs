@@ -11,7 +11,6 @@ use amq_protocol::protocol::{AMQPClass, channel, connection};
 use super::channel::{After, Channel, State};
 use super::channels::Channels;
 use super::link::Link;
-use super::outbox::News;
 use super::replies;
 use crate::base::{AmqpError, LogPos};
 use crate::codec::{Frame, FrameCursor, FrameKind, Method, encode, parse_method};
@@ -38,6 +37,8 @@ pub(super) struct Session {
     deliveries: Vec<Delivery>,
     /// Octets of deliveries that are encoded, and count in the outbox until they are written.
     encoded_bytes: usize,
+    /// The connection was told to end with this.
+    close: Option<AmqpError>,
 }
 
 impl Session {
@@ -50,6 +51,7 @@ impl Session {
             confirming: Vec::new(),
             deliveries: Vec::new(),
             encoded_bytes: 0,
+            close: None,
         }
     }
 
@@ -84,18 +86,22 @@ impl Session {
         }
         let method = parse_method(frame.payload)?;
         let (class_id, method_id) = method.id();
-        match &method {
+        let asked = match &method {
             Method::Other(command) => match &command.method {
-                AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
-                    self.flush()?;
-                    self.end();
-                    self.link.send(0, &replies::connection_close_ok());
-                    Ok(Go::Closed)
-                }
-                AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => Ok(Go::Closed),
-                _ => Err(AmqpError::unexpected_method("running").at(class_id, method_id)),
+                AMQPClass::Connection(asked) => Some(asked),
+                _ => None,
             },
-            _ => Err(AmqpError::unexpected_frame(frame.kind as u8, frame.payload)),
+            _ => None,
+        };
+        match asked {
+            Some(connection::AMQPMethod::Close(_)) => {
+                self.flush()?;
+                self.end();
+                self.link.send(0, &replies::connection_close_ok());
+                Ok(Go::Closed)
+            }
+            Some(connection::AMQPMethod::CloseOk(_)) => Ok(Go::Closed),
+            _ => Err(AmqpError::unexpected_method("running").at(class_id, method_id)),
         }
     }
 
@@ -121,11 +127,12 @@ impl Session {
             Ok(After::Nothing) => Ok(()),
             Ok(After::Cancel {
                 number: consumer,
+                tag,
                 nowait,
             }) => {
-                self.take_deliveries();
+                self.take_news();
                 if let Some(channel) = self.channels.get(number) {
-                    channel.finish_cancel(consumer, nowait, &mut self.link);
+                    channel.finish_cancel(consumer, &tag, nowait, &mut self.link);
                 }
                 Ok(())
             }
@@ -140,10 +147,11 @@ impl Session {
         }
     }
 
-    /// A frame on a channel that is not open: only channel.open will do (A1.18).
+    /// A frame on a channel that is not open: only channel.open will do (A1.18). That it is a method
+    /// at all comes first (A1.8).
     fn open(&mut self, frame: &Frame<'_>) -> Result<(), AmqpError> {
         if frame.kind != FrameKind::Method {
-            return Err(AmqpError::expected_channel_open());
+            return Err(AmqpError::expected_method_frame());
         }
         let method = parse_method(frame.payload)?;
         let (class_id, method_id) = method.id();
@@ -197,7 +205,7 @@ impl Session {
             return;
         };
         channel.stop_consumers(&self.link);
-        self.take_deliveries();
+        self.take_news();
         if let Some(channel) = self.channels.get(number) {
             channel.requeue_all(&mut self.link);
         }
@@ -221,12 +229,7 @@ impl Session {
 
     /// Does what other tasks have left for the connection. The reason if it is to close.
     pub(super) fn work(&mut self) -> Option<AmqpError> {
-        let news = self.take_deliveries();
-        for token in news.cancelled {
-            if let Some(channel) = self.channels.get(token.channel) {
-                channel.cancelled(token.number, &mut self.link);
-            }
-        }
+        self.take_news();
         self.link.out.open_gates(self.link.broker.log().durable());
         let (channels, link) = (&mut self.channels, &mut self.link);
         self.confirming
@@ -237,12 +240,12 @@ impl Session {
                     channel.waits_for().is_some()
                 }
             });
-        let mut reason = news.close;
-        if self.link.outbox.take_starved() {
-            for channel in self.channels.iter_mut() {
-                if let Err(fault) = channel.resume_all(&self.link) {
-                    reason.get_or_insert(fault);
-                }
+        let mut reason = self.close.take();
+        while let Some(token) = self.link.outbox.next_starved() {
+            if let Some(channel) = self.channels.get(token.channel)
+                && let Err(fault) = channel.resume(token.number, &self.link)
+            {
+                reason.get_or_insert(fault);
             }
         }
         reason
@@ -256,8 +259,10 @@ impl Session {
         confirm.into_iter().chain(self.link.out.gated_by()).min()
     }
 
-    /// Sends what queues have handed over.
-    fn take_deliveries(&mut self) -> News {
+    /// Sends what queues have handed over, and tells of consumers whose queue is gone. Once a
+    /// consumer has been taken off its queue, this finds the last that concerns it, and only then its
+    /// number may be given to another.
+    fn take_news(&mut self) {
         let news = self.link.outbox.take(&mut self.deliveries);
         for delivery in &self.deliveries {
             self.encoded_bytes += delivery.cost();
@@ -266,7 +271,14 @@ impl Session {
             }
         }
         self.deliveries.clear();
-        news
+        for token in news.cancelled {
+            if let Some(channel) = self.channels.get(token.channel) {
+                channel.cancelled(token.number, &mut self.link);
+            }
+        }
+        if self.close.is_none() {
+            self.close = news.close;
+        }
     }
 
     /// The socket took something: makes room for more deliveries.

@@ -68,9 +68,16 @@ impl Task {
         let mut phase = Phase::Handshake;
         let timer = sleep_until(began + handshake_timeout);
         tokio::pin!(timer);
+        let mut busy = false;
+
         loop {
             self.connection.work();
             self.write()?;
+            if self.outbox.has_starved() {
+                // The write made room for consumers that were passed over.
+                tokio::task::yield_now().await;
+                continue;
+            }
             if self.connection.phase() == Phase::Ended && self.connection.out().is_empty() {
                 return Ok(());
             }
@@ -82,10 +89,16 @@ impl Task {
                 }
             }
             let interest = self.interest();
+            if std::mem::take(&mut busy) {
+                tokio::task::yield_now().await;
+            }
             tokio::select! {
                 ready = ready(&self.stream, interest) => {
                     if ready?.is_readable() && self.connection.wants_input() {
                         self.read()?;
+                        // Readiness does not count against a task's budget: without this a busy
+                        // publisher would keep the worker from those it has woken.
+                        busy = true;
                     }
                 }
                 () = self.outbox.woken() => {}

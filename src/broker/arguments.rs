@@ -5,10 +5,11 @@
 
 use bytes::Bytes;
 
-use crate::base::limits::PRIORITY_MAX;
+use crate::base::limits::{EXPIRY_MAX_MS, PRIORITY_MAX};
 use crate::base::{AmqpError, ArgFault, ArgValue, Name, Resource};
-use crate::codec::{RawTable, Value};
-use crate::router::{BindingArguments, HeaderValue};
+use crate::codec::{Properties, RawTable, Value};
+use crate::queue::{DeadLetter, Overflow, QueueOptions, QueueRef};
+use crate::router::{BindingArguments, HashProperty, HeaderValue, MessageView, Target};
 
 /// Arguments on both sides of a redeclaration.
 pub(super) struct Compared<'a> {
@@ -16,31 +17,27 @@ pub(super) struct Compared<'a> {
     pub(super) current: &'a RawTable,
 }
 
-/// What a queue's arguments say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct QueueArguments {
-    /// `x-max-priority`, 0 for an ordinary queue.
-    pub(super) max_priority: u8,
-}
-
-/// Queue arguments held against each other at a redeclaration.
-pub(super) const QUEUE_COMPARED: &[&str] = &["x-queue-type", "x-max-priority"];
-
-/// Arguments that change what becomes of messages, and that Warren does not honour: refused, since
-/// to take them and do nothing would lose or keep messages against the client's will.
-const REFUSED: &[&str] = &[
-    "x-message-ttl",
+/// Queue arguments held against each other at a redeclaration (A2): all that Warren knows.
+pub(super) const QUEUE_COMPARED: &[&str] = &[
     "x-expires",
+    "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
     "x-max-length",
     "x-max-length-bytes",
+    "x-max-priority",
     "x-overflow",
+    "x-queue-mode",
     "x-single-active-consumer",
     "x-delivery-limit",
-    "x-message-deduplication",
+    "x-queue-type",
+    "x-queue-version",
 ];
+
+/// Arguments that change what becomes of messages, and that Warren does not honour: refused, since
+/// to take them and do nothing would lose or keep messages against the client's will.
+const REFUSED: &[&str] = &["x-message-deduplication"];
 
 /// Arguments from the catalogue or from an exchange's spec: validated when they came in.
 pub(super) fn stored(octets: &Bytes) -> RawTable {
@@ -48,41 +45,140 @@ pub(super) fn stored(octets: &Bytes) -> RawTable {
 }
 
 /// Reads a queue's arguments, or says which one is wrong and why (A2, 406).
-pub(super) fn of_queue(table: &RawTable, at: Resource<'_>) -> Result<QueueArguments, AmqpError> {
+pub(super) fn of_queue(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, AmqpError> {
+    let read = Reader { table, at };
     for name in REFUSED {
         if table.get(name).is_some() {
             return Err(AmqpError::unsupported_arg(name, at));
         }
     }
-    match table.get("x-queue-type") {
-        None => {}
-        Some(Value::LongStr(b"classic")) => {}
-        Some(Value::LongStr(other)) => {
-            let other = String::from_utf8_lossy(other);
-            let fault = ArgFault::UnsupportedQueueType(&other);
-            return Err(AmqpError::invalid_arg("x-queue-type", at, fault));
-        }
-        Some(value) => {
-            let fault = ArgFault::UnacceptableType(value.type_name());
-            return Err(AmqpError::invalid_arg("x-queue-type", at, fault));
-        }
+    let exchange = read.string("x-dead-letter-exchange")?;
+    let routing_key = read.string("x-dead-letter-routing-key")?;
+    if exchange.is_none() && routing_key.is_some() {
+        return read.fault("x-dead-letter-routing-key", ArgFault::RoutingKeyButNoDlx);
     }
-    Ok(QueueArguments {
-        max_priority: max_priority(table, at)?,
+    read.one_of("x-queue-type", &["classic"], ArgFault::UnsupportedQueueType)?;
+    read.one_of(
+        "x-queue-mode",
+        &["default", "lazy"],
+        ArgFault::UnsupportedQueueMode,
+    )?;
+    if let Some(version) = read.integer("x-queue-version")?
+        && !(1..=2).contains(&version)
+    {
+        return read.fault(
+            "x-queue-version",
+            ArgFault::UnsupportedQueueVersion(version),
+        );
+    }
+    let limit = read.count("x-delivery-limit")?;
+    Ok(QueueOptions {
+        max_priority: read.max_priority()?,
+        message_ttl_ms: read.duration_ms("x-message-ttl")?,
+        expires_ms: match read.duration_ms("x-expires")? {
+            Some(0) => return read.fault("x-expires", ArgFault::ValueZero),
+            expires_ms => expires_ms,
+        },
+        max_len: read.count("x-max-length")?,
+        max_len_bytes: read.count("x-max-length-bytes")?,
+        overflow: match read.string("x-overflow")? {
+            None | Some("drop-head") => Overflow::DropHead,
+            Some("reject-publish") => Overflow::RejectPublish,
+            Some("reject-publish-dlx") => Overflow::RejectPublishDlx,
+            Some(_) => return read.fault("x-overflow", ArgFault::InvalidOverflow),
+        },
+        dead_letter: exchange.map(|exchange| DeadLetter {
+            exchange: exchange.into(),
+            routing_key: routing_key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
+        }),
+        delivery_limit: limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        single_active: read.flag("x-single-active-consumer")?,
     })
 }
 
-fn max_priority(table: &RawTable, at: Resource<'_>) -> Result<u8, AmqpError> {
-    let Some(value) = table.get("x-max-priority") else {
-        return Ok(0);
-    };
-    let fault = match value.as_int() {
-        None => ArgFault::UnacceptableType(value.type_name()),
-        Some(n) if n < 0 => ArgFault::ValueNegative(n),
-        Some(n) if n > i64::from(PRIORITY_MAX) => ArgFault::MaxValueExceeded(n),
-        Some(n) => return Ok(n as u8),
-    };
-    Err(AmqpError::invalid_arg("x-max-priority", at, fault))
+/// A consumer's `x-priority` (A6.4); 0 if absent.
+pub fn consumer_priority(table: &RawTable, at: Resource<'_>) -> Result<i64, AmqpError> {
+    Reader { table, at }
+        .integer("x-priority")
+        .map(Option::unwrap_or_default)
+}
+
+/// Arguments with the words for what is wrong with them.
+struct Reader<'a> {
+    table: &'a RawTable,
+    at: Resource<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn fault<T>(&self, name: &str, fault: ArgFault<'_>) -> Result<T, AmqpError> {
+        Err(AmqpError::invalid_arg(name, self.at, fault))
+    }
+
+    fn integer(&self, name: &str) -> Result<Option<i64>, AmqpError> {
+        let Some(value) = self.table.get(name) else {
+            return Ok(None);
+        };
+        match value.as_int() {
+            None => self.fault(name, ArgFault::ExpectedInteger(value.type_name())),
+            number => Ok(number),
+        }
+    }
+
+    /// An integer of 0 and up.
+    fn count(&self, name: &str) -> Result<Option<u64>, AmqpError> {
+        match self.integer(name)? {
+            Some(n) if n < 0 => self.fault(name, ArgFault::ValueNegative(n)),
+            number => Ok(number.map(i64::cast_unsigned)),
+        }
+    }
+
+    /// A count of milliseconds, of ten years at most.
+    fn duration_ms(&self, name: &str) -> Result<Option<u64>, AmqpError> {
+        match self.integer(name)? {
+            Some(n) if n > EXPIRY_MAX_MS => self.fault(name, ArgFault::ValueTooLarge(n)),
+            _ => self.count(name),
+        }
+    }
+
+    fn max_priority(&self) -> Result<u8, AmqpError> {
+        let name = "x-max-priority";
+        match self.integer(name)? {
+            Some(n) if n > i64::from(PRIORITY_MAX) => {
+                self.fault(name, ArgFault::MaxValueExceeded(n))
+            }
+            _ => Ok(self.count(name)?.unwrap_or_default() as u8),
+        }
+    }
+
+    fn string(&self, name: &str) -> Result<Option<&'a str>, AmqpError> {
+        let Some(value) = self.table.get(name) else {
+            return Ok(None);
+        };
+        match value.as_str() {
+            None => self.fault(name, ArgFault::UnacceptableType(value.type_name())),
+            text => Ok(text),
+        }
+    }
+
+    fn one_of(
+        &self,
+        name: &str,
+        words: &[&str],
+        fault: impl FnOnce(&'a str) -> ArgFault<'a>,
+    ) -> Result<(), AmqpError> {
+        match self.string(name)? {
+            Some(word) if !words.contains(&word) => self.fault(name, fault(word)),
+            _ => Ok(()),
+        }
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, AmqpError> {
+        match self.table.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(value) => self.fault(name, ArgFault::UnacceptableType(value.type_name())),
+        }
+    }
 }
 
 /// An exchange's `alternate-exchange` argument (A3.12).
@@ -161,5 +257,38 @@ pub(super) fn header_value(value: Value<'_>) -> HeaderValue<'_> {
         Value::Timestamp(seconds) => HeaderValue::Timestamp(seconds),
         Value::Void => HeaderValue::Void,
         integer => HeaderValue::Int(integer.as_int().unwrap_or_default()),
+    }
+}
+
+/// A message's properties as routing sees them.
+pub(super) struct PropertiesView(pub(super) Properties);
+
+impl MessageView for PropertiesView {
+    fn headers(&self) -> impl Iterator<Item = (&[u8], HeaderValue<'_>)> {
+        let table = self.0.headers().unwrap_or_default();
+        table
+            .iter()
+            .map(|(name, value)| (name, header_value(value)))
+    }
+
+    fn property(&self, property: HashProperty) -> Option<HeaderValue<'_>> {
+        let text = match property {
+            HashProperty::CorrelationId => self.0.correlation_id(),
+            HashProperty::MessageId => self.0.message_id(),
+            HashProperty::Timestamp => {
+                return self.0.timestamp().map(HeaderValue::Timestamp);
+            }
+        };
+        text.map(HeaderValue::LongString)
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+}
+
+impl Target for QueueRef {
+    fn name(&self) -> Name {
+        self.name.clone()
     }
 }

@@ -1,18 +1,23 @@
 //! Subscribing, getting, settling and requeueing: what changes a queue from a consumer's side.
 //!
-//! Owns the records that follow from it in the log. Tags and channels are the protocol's.
+//! Owns the calls; what follows from them is the aftermath's. Tags and channels are the protocol's.
 
 use super::vhost::{Durably, Vhost};
-use crate::base::{AmqpError, LogPos};
+use crate::base::{AmqpError, LogPos, clock};
 use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Got, QueueRef, Slot, SubscribeError};
 
 /// What becomes of unacked messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
-    /// Acked, or rejected for good: gone.
-    Done,
-    /// Back to the queue (A4.12).
-    Requeue,
+    /// Acked: gone.
+    Acked,
+    /// Rejected without requeue: dead (A6.15).
+    Rejected,
+    /// Back to the queue (A4.12). `failed`: the delivery counts as a failed one (A6.14).
+    Requeued {
+        /// Whether it counts against the delivery limit.
+        failed: bool,
+    },
 }
 
 impl Vhost {
@@ -38,7 +43,10 @@ impl Vhost {
         queue: &QueueRef,
         key: ConsumerKey,
     ) -> Result<Durably<usize>, AmqpError> {
-        let was_last = queue.lock().unsubscribe(key);
+        let leave = |state: &mut crate::queue::Queue, now_ms, _: &mut Effects| {
+            state.unsubscribe(key, now_ms)
+        };
+        let (was_last, _) = self.change_queue(queue, &mut Effects::default(), leave)?;
         match was_last && queue.auto_delete {
             true => self.delete_unused(queue),
             false => Ok(self.unchanged(0)),
@@ -48,24 +56,26 @@ impl Vhost {
     /// Delivers what can be to a consumer that is new, or has room again.
     pub fn resume(&self, queue: &QueueRef, key: ConsumerKey) -> Result<(), AmqpError> {
         let mut effects = Effects::default();
-        {
-            let mut state = queue.lock();
-            state.resume(key);
-            state.dispatch(&mut effects);
-        }
-        self.log_consumed(queue, &mut effects).map(drop)
+        self.change_queue(queue, &mut effects, |state, _, _| state.resume(key))
+            .map(drop)
     }
 
     /// basic.get (A6.9).
     pub fn get(&self, queue: &QueueRef, no_ack: bool) -> Result<Option<Got>, AmqpError> {
         let mut effects = Effects::default();
-        let got = queue.lock().get(no_ack, &mut effects);
-        self.log_consumed(queue, &mut effects)?;
+        let got = {
+            let now_ms = clock::now_ms();
+            let mut state = queue.lock();
+            state.touch(now_ms);
+            state.wake(now_ms, &mut effects);
+            state.get(no_ack, &mut effects)
+        };
+        self.follow_up(queue, &mut effects)?;
         Ok(got)
     }
 
-    /// Settles or requeues messages of one queue, and delivers what that makes possible. Where the
-    /// record of it ends in the log.
+    /// Settles messages of one queue, and delivers what that makes possible. Where the record of it
+    /// ends in the log.
     pub fn settle(
         &self,
         queue: &QueueRef,
@@ -73,14 +83,11 @@ impl Vhost {
         how: Settle,
         effects: &mut Effects,
     ) -> Result<LogPos, AmqpError> {
-        {
-            let mut state = queue.lock();
-            match how {
-                Settle::Done => state.settle(slots, effects),
-                Settle::Requeue => state.requeue(slots, effects),
-            }
-            state.dispatch(effects);
-        }
-        self.log_consumed(queue, effects)
+        let changed = self.change_queue(queue, effects, |state, _, effects| match how {
+            Settle::Acked => state.settle(slots, effects),
+            Settle::Rejected => state.reject(slots, effects),
+            Settle::Requeued { failed } => state.requeue(slots, failed, effects),
+        });
+        changed.map(|((), end)| end)
     }
 }

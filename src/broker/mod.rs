@@ -4,15 +4,18 @@
 //! start and written at the end. Never sees a frame or a socket: the protocol calls it with
 //! declarations and messages, and gets results, faults and log positions to wait for.
 
-mod arguments;
+mod aftermath;
+pub mod arguments;
 mod consume;
 mod exchanges;
+mod letters;
 mod publish;
 mod queues;
 mod restore;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod vhost;
 
 use std::collections::HashMap;
@@ -22,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::{debug, info};
 
 pub use consume::Settle;
 pub use exchanges::{BindingSpec, ExchangeDeclaration};
@@ -31,6 +34,8 @@ pub use queues::{DeleteIf, QueueDeclaration, server_name};
 pub use restore::OpenError;
 pub use rows::RowError;
 pub use vhost::{Durably, Topology, Vhost};
+
+use timers::Timers;
 
 use crate::auth::Users;
 use crate::base::{AmqpError, ConnectionId, Name};
@@ -53,6 +58,7 @@ pub struct Broker {
     connections: DashMap<ConnectionId, Arc<dyn ConnectionHandle>>,
     next_connection: AtomicU64,
     failure: Arc<FailureWatch>,
+    timers: Arc<Timers>,
 }
 
 /// Tells the server that the log has failed.
@@ -107,6 +113,18 @@ impl Broker {
                 return failure;
             }
             self.failure.0.notified().await;
+        }
+    }
+
+    /// Wakes queues when their time has come, for ever. One task runs it.
+    pub async fn keep_time(&self) {
+        loop {
+            let queue = self.timers.next().await;
+            if let Some(vhost) = self.vhost(&queue.vhost)
+                && let Err(fault) = vhost.on_timer(&queue)
+            {
+                debug!(queue = %queue.name, %fault, "timer");
+            }
         }
     }
 

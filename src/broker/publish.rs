@@ -8,12 +8,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::arguments::header_value;
+use bytes::Bytes;
+
 use super::vhost::{Topology, Vhost};
 use crate::base::{AmqpError, LogPos, Name, QueueId, clock};
-use crate::codec::Properties;
 use crate::message::Message;
-use crate::queue::{Effects, QueueRef};
+use crate::queue::{Admission, Effects, QueueRef, Slot};
 use crate::router::Routes;
 use crate::store::{Batch, RecordOffset};
 
@@ -33,6 +33,8 @@ pub enum Routed {
 pub struct Publisher {
     vhost: Arc<Vhost>,
     topology: Arc<Topology>,
+    /// When the batch began.
+    stamped_ms: u64,
     routes: Routes<QueueRef>,
     last: LastRoute,
     targets: Vec<Target>,
@@ -43,12 +45,26 @@ pub struct Publisher {
     /// Ids of the durable queues of the message at hand; kept for its allocation.
     durable: Vec<QueueId>,
     effects: Effects,
+    /// Messages published in this batch.
+    published: u32,
+    refused: Vec<u32>,
+    /// Acked within this batch, and where.
+    acked: Vec<LogPos>,
+    acked_in: Vec<QueueRef>,
 }
 
 /// A queue, and what was gathered for it.
 struct Target {
     queue: QueueRef,
-    messages: Vec<(Option<RecordOffset>, Message)>,
+    messages: Vec<Gathered>,
+}
+
+/// A message on its way into one queue.
+struct Gathered {
+    record: Option<RecordOffset>,
+    message: Message,
+    /// Which of the batch's messages it is.
+    number: u32,
 }
 
 /// The route of the last message: most publishers send many messages the same way.
@@ -69,6 +85,7 @@ impl Publisher {
             topology: vhost.topology(),
             records: vhost.log.batch(),
             vhost,
+            stamped_ms: 0,
             routes: Routes::new(),
             last: LastRoute::default(),
             targets: Vec::new(),
@@ -76,13 +93,19 @@ impl Publisher {
             touched: Vec::new(),
             durable: Vec::new(),
             effects: Effects::default(),
+            published: 0,
+            refused: Vec::new(),
+            acked: Vec::new(),
+            acked_in: Vec::new(),
         }
     }
 
     /// Whether there is such an exchange and clients may publish to it (A5.1): what is wrong must be
     /// said before the content is looked at.
     pub fn check_exchange(&mut self, exchange: &[u8]) -> Result<(), AmqpError> {
-        self.refresh();
+        if self.touched.is_empty() {
+            self.begin_batch();
+        }
         if exchange.is_empty() || (self.last.known && self.last.exchange == exchange) {
             return Ok(());
         }
@@ -96,15 +119,18 @@ impl Publisher {
         }
     }
 
-    /// Routes a message and keeps it for the next [`Self::flush`]. Call [`Self::check_exchange`]
-    /// before.
-    pub fn publish(&mut self, message: Message) -> Routed {
+    /// Routes a message, by its key and by `extra_keys` (A3.18), and keeps it for the next
+    /// [`Self::flush`]. Call [`Self::check_exchange`] before.
+    pub fn publish(&mut self, message: Message, extra_keys: &[Bytes]) -> Routed {
         let last = &self.last;
-        let same =
-            last.known && last.key == message.routing_key() && last.exchange == message.exchange();
+        let same = last.known
+            && extra_keys.is_empty()
+            && last.key == message.routing_key()
+            && last.exchange == message.exchange();
         if !same {
-            self.route(&message);
+            self.route(&message, extra_keys);
         }
+        self.published += 1;
         if self.last.targets.is_empty() {
             return Routed::Nowhere;
         }
@@ -116,18 +142,14 @@ impl Publisher {
         Routed::ToQueues
     }
 
-    /// Whether nothing waits for [`Self::flush`].
-    pub fn is_flushed(&self) -> bool {
-        self.touched.is_empty()
-    }
-
     /// Gives what was gathered to the log and then to the queues. The log position from which on
     /// all of it is safe; [`LogPos::NONE`] if nothing of it needs to be.
     ///
     /// # Errors
     /// 541 if the log has failed: nothing was published.
     pub fn flush(&mut self) -> Result<LogPos, AmqpError> {
-        if self.touched.is_empty() {
+        if self.touched.is_empty() && self.acked_in.is_empty() {
+            self.published = 0;
             return Ok(LogPos::NONE);
         }
         let appended = match self.records.is_empty() {
@@ -142,38 +164,56 @@ impl Publisher {
                 Some(appended.inspect_err(|_| self.drop_gathered())?)
             }
         };
-        let mut consumed = self.vhost.log.batch();
         for number in self.touched.drain(..) {
             let Some(target) = self.targets.get_mut(number as usize) else {
                 continue;
             };
             let mut queue = target.queue.lock();
-            for (record, message) in target.messages.drain(..) {
-                let pos = match (&appended, record) {
+            for gathered in target.messages.drain(..) {
+                let pos = match (&appended, gathered.record) {
                     (Some(appended), Some(record)) => appended.position(record),
                     _ => LogPos::NONE,
                 };
-                queue.publish(pos, message, &mut self.effects);
+                let now_ms = self.stamped_ms;
+                let admission = queue.publish(pos, gathered.message, now_ms, &mut self.effects);
+                if admission == Admission::Refused {
+                    self.refused.push(gathered.number);
+                }
             }
             queue.dispatch(&mut self.effects);
+            queue.wake(self.stamped_ms, &mut self.effects);
             drop(queue);
-            if !self.effects.consumed.is_empty() {
-                consumed.ack(target.queue.id, self.effects.consumed.iter().copied());
-                self.vhost.log.release_all(self.effects.consumed.drain(..));
-            }
+            self.vhost.follow_up(&target.queue, &mut self.effects)?;
         }
+        self.vhost.log.release_all(self.acked.drain(..));
+        for queue in std::mem::take(&mut self.acked_in) {
+            self.vhost
+                .change_queue(&queue, &mut self.effects, |_, _, _| ())?;
+        }
+        self.refused.sort_unstable();
+        self.refused.dedup();
         let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
-        drop(appended);
-        if !consumed.is_empty() {
-            drop(
-                self.vhost
-                    .log
-                    .append(consumed)
-                    .map_err(|_| AmqpError::internal())?,
-            );
-        }
+        self.published = 0;
         self.forget_excess();
         Ok(end)
+    }
+
+    /// Acks a message as a part of the next batch in the log, which is whole or not there after a
+    /// crash: for a transaction (A5.5).
+    pub fn ack(&mut self, queue: &QueueRef, slot: Slot) {
+        queue.lock().settle([slot], &mut self.effects);
+        self.records
+            .ack(queue.id, self.effects.consumed.iter().copied());
+        self.acked.extend(self.effects.consumed.drain(..));
+        if !self.acked_in.contains(queue) {
+            self.acked_in.push(queue.clone());
+        }
+    }
+
+    /// Numbers of the messages, within the batch just flushed, that a queue refused: to be nacked
+    /// (A5.2). Ascending.
+    pub fn take_refused(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.refused)
     }
 
     fn drop_gathered(&mut self) {
@@ -184,42 +224,24 @@ impl Publisher {
         }
     }
 
-    /// Follows the topology, between messages. What was routed before it changed was routed right.
-    fn refresh(&mut self) {
+    /// Follows the topology, and looks at the clock, once for a batch.
+    fn begin_batch(&mut self) {
+        self.stamped_ms = clock::now_ms();
         if !self.vhost.is_current(&self.topology) {
             self.topology = self.vhost.topology();
+            // Not kept longer than needed: some of these queues may be gone.
+            self.targets.clear();
+            self.by_queue.clear();
             self.last.known = false;
         }
     }
 
-    fn route(&mut self, message: &Message) {
-        let (exchange, key) = (message.exchange(), message.routing_key());
-        let mut cacheable = true;
-        let last = &mut self.last;
-        last.targets.clear();
-        last.any_durable = false;
-        let one;
-        let queues = if exchange.is_empty() {
-            one = self.topology.queues.get(key).cloned();
-            one.as_slice()
-        } else if let Some(exchange) = self.topology.graph.get(exchange) {
-            let properties = Properties::trusted(message.properties_bytes());
-            let headers = || {
-                let table = properties.headers().unwrap_or_default();
-                table
-                    .iter()
-                    .map(|(name, value)| (name, header_value(value)))
-            };
-            self.topology
-                .graph
-                .route(exchange, key, headers, &mut self.routes);
-            cacheable = !self.routes.headers_read();
-            self.routes.queues()
-        } else {
-            &[]
-        };
+    fn route(&mut self, message: &Message, extra_keys: &[Bytes]) {
+        let queues = self.topology.route(message, extra_keys, &mut self.routes);
+        self.last.targets.clear();
+        self.last.any_durable = false;
         for queue in queues {
-            last.any_durable |= queue.durable;
+            self.last.any_durable |= queue.durable;
             let number = *self.by_queue.entry(queue.id).or_insert_with(|| {
                 self.targets.push(Target {
                     queue: queue.clone(),
@@ -227,14 +249,14 @@ impl Publisher {
                 });
                 (self.targets.len() - 1) as u32
             });
-            last.targets.push(number);
+            self.last.targets.push(number);
         }
-        last.known = cacheable;
-        if cacheable {
-            last.exchange.clear();
-            last.exchange.extend_from_slice(exchange);
-            last.key.clear();
-            last.key.extend_from_slice(key);
+        self.last.known = extra_keys.is_empty() && self.routes.cacheable();
+        if self.last.known {
+            self.last.exchange.clear();
+            self.last.exchange.extend_from_slice(message.exchange());
+            self.last.key.clear();
+            self.last.key.extend_from_slice(message.routing_key());
         }
     }
 
@@ -249,11 +271,13 @@ impl Publisher {
             }
         }
         let (records, durable) = (&mut self.records, &self.durable);
-        message.with_logged(|parts| records.publish(clock::now_ms(), durable, parts))
+        let stamped_ms = self.stamped_ms;
+        message.with_logged(|parts| records.publish(stamped_ms, durable, parts))
     }
 
     fn gather(&mut self, record: Option<RecordOffset>, message: Message) {
         let mut message = Some(message);
+        let batch_number = self.published - 1;
         let (last, rest) = match self.last.targets.split_last() {
             Some(split) => split,
             None => return,
@@ -271,9 +295,11 @@ impl Publisher {
                 true => message.take(),
                 false => message.clone(),
             };
-            target
-                .messages
-                .extend(share.map(|message| (record, message)));
+            target.messages.extend(share.map(|message| Gathered {
+                record,
+                message,
+                number: batch_number,
+            }));
         }
     }
 

@@ -6,9 +6,9 @@ use super::arguments::{self, Compared, QUEUE_COMPARED};
 use super::exchanges::RESERVED_PREFIX;
 use super::rows::QueueRow;
 use super::vhost::{Change, Durably, Vhost};
-use crate::base::{AmqpError, ConnectionId, LogPos, Name, Resource};
+use crate::base::{AmqpError, ConnectionId, Name, ReplyCode, Resource, clock};
 use crate::codec::RawTable;
-use crate::queue::{Effects, QueueRef, QueueSpec};
+use crate::queue::{Effects, Queue, QueueRef, QueueSpec};
 use crate::router::Destination;
 use crate::store::Table;
 
@@ -62,21 +62,23 @@ impl Vhost {
         wanted: &QueueDeclaration,
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
-        // What is there needs no change, and so no lock.
-        if let Some(current) = self.topology().queues.get(&wanted.name) {
-            self.equivalent(current, wanted, connection)?;
-            return Ok(self.unchanged(current.clone()));
-        }
         let name = match wanted.name.is_empty() {
             true => server_name("amq.gen"),
+            // Also of a queue that is there (A2, Corrections).
             false if wanted.name.starts_with(RESERVED_PREFIX) => {
                 return Err(AmqpError::reserved_queue_prefix(&wanted.name));
             }
             false => wanted.name.clone(),
         };
+        // What is there needs no change, and so no lock.
+        if let Some(current) = self.topology().queues.get(&name) {
+            self.equivalent(current, wanted, connection)?;
+            self.use_queue(current)?;
+            return Ok(self.unchanged(current.clone()));
+        }
         let at = Resource::queue(&name, self.name());
-        let read = arguments::of_queue(&wanted.arguments, at)?;
-        self.change(|change| {
+        let options = arguments::of_queue(&wanted.arguments, at)?;
+        let declared = self.change(|change| {
             if let Some(current) = change.topology.queues.get(&name) {
                 self.equivalent(current, wanted, connection)?;
                 return Ok(current.clone());
@@ -89,7 +91,7 @@ impl Vhost {
                 exclusive_to: wanted.exclusive.then_some(connection),
                 auto_delete: wanted.auto_delete,
                 arguments: wanted.arguments.octets().clone(),
-                max_priority: read.max_priority,
+                options: options.clone(),
             });
             if queue.durable {
                 change.put(Table::Queues, &QueueRow::of(&queue));
@@ -97,7 +99,19 @@ impl Vhost {
             change.topology.queues.insert(name.clone(), queue.clone());
             change.changed = true;
             Ok(queue)
-        })
+        })?;
+        self.use_queue(&declared.value)?;
+        Ok(declared)
+    }
+
+    /// A queue that expires without use is used now (A4.10).
+    fn use_queue(&self, queue: &QueueRef) -> Result<(), AmqpError> {
+        if queue.options.expires_ms.is_none() {
+            return Ok(());
+        }
+        let touch = |state: &mut Queue, now_ms, _: &mut Effects| state.touch(now_ms);
+        self.change_queue(queue, &mut Effects::default(), touch)
+            .map(drop)
     }
 
     /// queue.delete. How many messages were ready; 0 if there is no such queue, which is no error.
@@ -109,7 +123,7 @@ impl Vhost {
     ) -> Result<Durably<usize>, AmqpError> {
         let queue = match self.queue(name, connection) {
             Ok(queue) => queue,
-            Err(fault) if fault.code == crate::base::ReplyCode::NotFound => {
+            Err(fault) if fault.code == ReplyCode::NotFound => {
                 return Ok(self.unchanged(0));
             }
             Err(fault) => return Err(fault),
@@ -133,24 +147,34 @@ impl Vhost {
 
     /// Deletes an auto-delete queue, unless a consumer has come meanwhile.
     pub(super) fn delete_unused(&self, queue: &QueueRef) -> Result<Durably<usize>, AmqpError> {
-        let name = &queue.name;
-        let removed = self.remove_queue(queue, |queue| match queue.lock().consumers_len() {
-            0 => Ok(()),
-            _ => Err(AmqpError::queue_in_use(name, self.name())),
-        });
-        match removed {
-            Err(fault) if fault.code == crate::base::ReplyCode::PreconditionFailed => {
-                Ok(self.unchanged(0))
-            }
+        self.delete_if(queue, |state| state.consumers_len() == 0)
+    }
+
+    fn delete_if(
+        &self,
+        queue: &QueueRef,
+        still: impl FnOnce(&Queue) -> bool,
+    ) -> Result<Durably<usize>, AmqpError> {
+        let in_use = || AmqpError::queue_in_use(&queue.name, self.name());
+        match self.remove_queue(queue, |queue| match still(&queue.lock()) {
+            true => Ok(()),
+            false => Err(in_use()),
+        }) {
+            Err(fault) if fault.code == ReplyCode::PreconditionFailed => Ok(self.unchanged(0)),
             other => other,
         }
+    }
+
+    /// Deletes a queue that nobody has used for its time, unless somebody has meanwhile (A4.10).
+    pub(super) fn delete_expired(&self, queue: &QueueRef) -> Result<Durably<usize>, AmqpError> {
+        self.delete_if(queue, |state| state.is_expired(clock::now_ms()))
     }
 
     /// queue.purge: how many messages were dropped (A4.8).
     pub fn purge_queue(&self, queue: &QueueRef) -> Result<Durably<usize>, AmqpError> {
         let mut effects = Effects::default();
         let count = queue.lock().purge(&mut effects);
-        let end = self.log_consumed(queue, &mut effects)?;
+        let end = self.follow_up(queue, &mut effects)?;
         Ok(Durably { value: count, end })
     }
 
@@ -191,7 +215,7 @@ impl Vhost {
         }
     }
 
-    /// Flags before exclusivity before arguments, as RabbitMQ compares them.
+    /// Exclusivity before flags before arguments, as RabbitMQ compares them.
     fn equivalent(
         &self,
         current: &QueueRef,
@@ -200,6 +224,9 @@ impl Vhost {
     ) -> Result<(), AmqpError> {
         let at = Resource::queue(&current.name, self.name());
         self.not_locked(current, connection)?;
+        if wanted.exclusive != current.exclusive_to.is_some() {
+            return Err(AmqpError::locked_queue(&current.name, self.name()));
+        }
         let durable = wanted.durable && !wanted.exclusive;
         if durable != current.durable {
             return Err(AmqpError::inequivalent_flag(
@@ -218,31 +245,12 @@ impl Vhost {
                 is,
             ));
         }
-        if wanted.exclusive != current.exclusive_to.is_some() {
-            return Err(AmqpError::locked_queue(&current.name, self.name()));
-        }
         let is = arguments::stored(&current.arguments);
         let both = Compared {
             wanted: &wanted.arguments,
             current: &is,
         };
         arguments::equivalent(both, QUEUE_COMPARED, at)
-    }
-
-    /// Logs what left a queue for good. Where the record ends.
-    pub(super) fn log_consumed(
-        &self,
-        queue: &QueueRef,
-        effects: &mut Effects,
-    ) -> Result<LogPos, AmqpError> {
-        if effects.consumed.is_empty() {
-            return Ok(LogPos::NONE);
-        }
-        let mut batch = self.log.batch();
-        batch.ack(queue.id, effects.consumed.iter().copied());
-        let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
-        self.log.release_all(effects.consumed.drain(..));
-        Ok(appended.end())
     }
 }
 

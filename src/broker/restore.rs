@@ -14,10 +14,11 @@ use tracing::{info, warn};
 
 use super::arguments;
 use super::rows::{BindingRow, DestinationRow, ExchangeRow, QueueRow, Row, RowError, VhostRow};
+use super::timers::Timers;
 use super::vhost::{Topology, Vhost};
 use super::{Broker, DEFAULT_VHOST, FailureWatch};
 use crate::auth::{Credentials, Users};
-use crate::base::{LogPos, Name, QueueId, Resource};
+use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
 use crate::message::Message;
 use crate::queue::{QueueRef, QueueSpec};
@@ -45,8 +46,9 @@ impl Broker {
         let began = Instant::now();
         let (store, recovered) = Store::open(&config.data_dir, options(config))?;
         let log = store.log().clone();
+        let timers = Arc::new(Timers::default());
         let clean = recovered.clean;
-        let (vhosts, queues) = topology(&recovered, &log)?;
+        let (vhosts, queues) = topology(&recovered, &log, &timers)?;
         let restored = messages(recovered, &queues)?;
         info!(
             queues = queues.len(),
@@ -64,14 +66,30 @@ impl Broker {
             user: auth.default_user.clone(),
             password: auth.default_password.clone().into_bytes(),
         };
-        Ok(Broker {
+        let broker = Broker {
             store,
             users: Users::new(default, auth.loopback_users.clone()),
             vhosts: ArcSwap::from_pointee(vhosts),
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
             failure,
-        })
+            timers,
+        };
+        for queue in queues.values() {
+            broker.begin(queue);
+        }
+        Ok(broker)
+    }
+}
+
+impl Broker {
+    /// What became due while the broker was down happens now, and the rest goes on the agenda.
+    fn begin(&self, queue: &QueueRef) {
+        if let Some(vhost) = self.vhost(&queue.vhost) {
+            queue.lock().touch(clock::now_ms());
+            // Only a failed log can make it fail, and that is seen by all.
+            let _ = vhost.on_timer(queue);
+        }
     }
 }
 
@@ -92,7 +110,11 @@ type Vhosts = HashMap<Name, Arc<Vhost>>;
 type Queues = HashMap<QueueId, QueueRef>;
 
 /// Builds vhosts, exchanges, queues and bindings from the catalogue.
-fn topology(recovered: &Recovered, log: &Log) -> Result<(Vhosts, Queues), OpenError> {
+fn topology(
+    recovered: &Recovered,
+    log: &Log,
+    timers: &Arc<Timers>,
+) -> Result<(Vhosts, Queues), OpenError> {
     let mut highest = recovered.highest_queue_id;
     let queue_rows = rows::<QueueRow>(recovered, Table::Queues)?;
     highest = queue_rows
@@ -105,7 +127,12 @@ fn topology(recovered: &Recovered, log: &Log) -> Result<(Vhosts, Queues), OpenEr
 
     let mut vhosts = Vhosts::new();
     let mut add = |name: Name| {
-        let vhost = Vhost::new(name.clone(), log.clone(), Arc::clone(&queue_ids));
+        let vhost = Vhost::new(
+            name.clone(),
+            log.clone(),
+            Arc::clone(timers),
+            Arc::clone(&queue_ids),
+        );
         vhosts.entry(name).or_insert_with(|| Arc::new(vhost));
     };
     add(DEFAULT_VHOST.into());
@@ -174,7 +201,7 @@ fn restore_exchange(draft: &mut Topology, row: ExchangeRow) {
 fn restore_queue(row: QueueRow) -> QueueRef {
     let table = arguments::stored(&row.arguments);
     let at = Resource::queue(&row.name, &row.vhost);
-    let read = arguments::of_queue(&table, at).unwrap_or_default();
+    let options = arguments::of_queue(&table, at).unwrap_or_default();
     QueueRef::new(QueueSpec {
         id: row.id,
         vhost: row.vhost,
@@ -183,7 +210,7 @@ fn restore_queue(row: QueueRow) -> QueueRef {
         exclusive_to: None,
         auto_delete: row.auto_delete,
         arguments: row.arguments,
-        max_priority: read.max_priority,
+        options,
     })
 }
 
@@ -211,7 +238,11 @@ fn messages(recovered: Recovered, queues: &Queues) -> Result<store::Restored, Op
             return;
         };
         match Message::from_logged(live.payload) {
-            Some(message) => queue.lock().restore(live.pos, message, live.redelivered),
+            Some(message) => {
+                queue
+                    .lock()
+                    .restore(live.pos, message, live.stamped_ms, live.redelivered)
+            }
             None => unreadable = unreadable.or(Some(live.pos)),
         }
     };

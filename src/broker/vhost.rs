@@ -9,12 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
+use super::arguments::PropertiesView;
 use super::rows::{ExchangeRow, Row};
+use super::timers::Timers;
 use crate::base::{AmqpError, LogPos, Name, QueueId};
+use crate::codec::Properties;
+use crate::message::Message;
 use crate::queue::QueueRef;
-use crate::router::{ExchangeKind, ExchangeSpec, Graph};
+use crate::router::{ExchangeKind, ExchangeSpec, Graph, Routes};
 use crate::store::{Batch, Log, Table};
 
 /// Everything a vhost routes by.
@@ -26,6 +32,37 @@ pub struct Topology {
     pub queues: imbl::HashMap<Name, QueueRef>,
     /// Where the last durable change ends in the log.
     end: LogPos,
+}
+
+impl Topology {
+    /// The queues that a message goes to, each once: by its exchange, its key and `extra_keys`
+    /// (A3.18). Whether that may be remembered, `routes` says after.
+    pub fn route(
+        &self,
+        message: &Message,
+        extra_keys: &[Bytes],
+        routes: &mut Routes<QueueRef>,
+    ) -> SmallVec<[QueueRef; 2]> {
+        let exchange = message.exchange();
+        let mut keys = SmallVec::<[&[u8]; 4]>::from_slice(&[message.routing_key()]);
+        keys.extend(extra_keys.iter().map(Bytes::as_ref));
+        routes.clear();
+        if exchange.is_empty() {
+            let mut found = SmallVec::<[QueueRef; 2]>::new();
+            for queue in keys.iter().filter_map(|&key| self.queues.get(key)) {
+                if !found.contains(queue) {
+                    found.push(queue.clone());
+                }
+            }
+            return found;
+        }
+        let Some(exchange) = self.graph.get(exchange) else {
+            return SmallVec::new();
+        };
+        let view = PropertiesView(Properties::trusted(message.properties_bytes()));
+        self.graph.route_keys(exchange, &keys, &view, routes);
+        routes.drain().collect()
+    }
 }
 
 /// A result, and the log position from which on a crash cannot undo it.
@@ -44,6 +81,7 @@ pub struct Vhost {
     topology: ArcSwap<Topology>,
     changes: Mutex<()>,
     pub(super) log: Log,
+    pub(super) timers: Arc<Timers>,
     queue_ids: Arc<AtomicU64>,
 }
 
@@ -59,7 +97,12 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
 
 impl Vhost {
     /// A vhost with the predeclared exchanges.
-    pub(super) fn new(name: Name, log: Log, queue_ids: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        name: Name,
+        log: Log,
+        timers: Arc<Timers>,
+        queue_ids: Arc<AtomicU64>,
+    ) -> Self {
         let mut topology = Topology::default();
         for (name, kind, internal) in PREDECLARED {
             topology.graph.insert(ExchangeSpec {
@@ -78,6 +121,7 @@ impl Vhost {
             topology,
             changes: Mutex::new(()),
             log,
+            timers,
             queue_ids,
         }
     }

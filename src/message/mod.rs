@@ -4,16 +4,42 @@
 //! need not: properties stay the octets the publisher sent. A body is a slice of what was read
 //! from the socket or from the log, never copied on the way to a consumer.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// What a queue and a consumer need of a message without decoding its properties, found once at
-/// publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+use crate::codec::Properties;
+
+/// What a queue needs of a message without decoding its properties, found once at publish.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// delivery_mode 2: the message goes to disk in a durable queue.
-    pub persistent: bool,
-    /// The priority property, 0 if absent.
-    pub priority: u8,
+    flags: u8,
+    priority: u8,
+}
+
+/// delivery_mode 2.
+const PERSISTENT: u8 = 1;
+/// The property expiration is there.
+const EXPIRES: u8 = 2;
+/// The header x-death is the broker's own, not a client's (A7.7).
+const DIED: u8 = 4;
+
+impl Facts {
+    /// `priority` is the property, 0 if absent; `expires` says whether the property expiration is
+    /// there.
+    pub fn new(persistent: bool, priority: u8, expires: bool) -> Self {
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        Facts {
+            flags: flag(persistent, PERSISTENT) | flag(expires, EXPIRES),
+            priority,
+        }
+    }
+}
+
+impl std::fmt::Debug for Facts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "flags {:#05b}, priority {}", self.flags, self.priority)
+    }
 }
 
 /// A published message. Cloning shares the octets.
@@ -25,7 +51,7 @@ pub struct Facts {
 pub struct Message {
     head: Bytes,
     /// Body pieces after the part in `head`.
-    more: Option<Box<Vec<Bytes>>>,
+    more: Option<Arc<Vec<Bytes>>>,
     properties_len: u32,
     body_at: u32,
     /// Octets of body within `head`.
@@ -60,7 +86,6 @@ pub struct Layout {
 /// Octets before the exchange name in the logged form: exchange and key lengths, flags, priority
 /// and the properties' length.
 const LOGGED_HEAD_LEN: usize = 8;
-const LOGGED_PERSISTENT: u8 = 1;
 
 impl Message {
     /// A message that lies in one piece, as it does when its frames arrived in one read.
@@ -101,7 +126,7 @@ impl Message {
         Message {
             body_at: head.len() as u32,
             head: head.freeze(),
-            more: (!body.is_empty()).then(|| Box::new(body)),
+            more: (!body.is_empty()).then(|| Arc::new(body)),
             properties_len: properties.len() as u32,
             body_in_head: 0,
             body_len: body_len as u32,
@@ -168,9 +193,51 @@ impl Message {
             .filter(|p| !p.is_empty())
     }
 
+    /// The same message with other properties; the facts about them must be the same.
+    pub fn with_properties(&self, properties: &[u8]) -> Self {
+        let body = self.body_bytes().collect();
+        Message::from_parts(
+            self.exchange(),
+            self.routing_key(),
+            properties,
+            body,
+            self.facts,
+        )
+    }
+
+    /// The message as it is published again after a death: to another exchange, without an
+    /// expiration (A7.5), and with an x-death header that the broker answers for.
+    pub fn reborn(&self, exchange: &[u8], routing_key: &[u8], properties: &[u8]) -> Self {
+        let flags = (self.facts.flags & !EXPIRES) | DIED;
+        let facts = Facts {
+            flags,
+            ..self.facts
+        };
+        let body = self.body_bytes().collect();
+        Message::from_parts(exchange, routing_key, properties, body, facts)
+    }
+
+    /// Whether the header x-death is the broker's own (A7.7).
+    pub fn has_died(&self) -> bool {
+        self.facts.flags & DIED != 0
+    }
+
+    /// Time to live that the publisher gave it, in milliseconds (A5.7). What is no number does not
+    /// come this far; if it did, it would be none.
+    pub fn ttl_ms(&self) -> Option<u64> {
+        if self.facts.flags & EXPIRES == 0 {
+            return None;
+        }
+        let properties = Properties::trusted(self.properties_bytes());
+        std::str::from_utf8(properties.expiration()?)
+            .ok()?
+            .parse()
+            .ok()
+    }
+
     /// Whether the publisher asked for the disk (delivery_mode 2).
     pub fn persistent(&self) -> bool {
-        self.facts.persistent
+        self.facts.flags & PERSISTENT != 0
     }
 
     /// The priority property, 0 if absent (A5.8).
@@ -188,21 +255,8 @@ impl Message {
 
     /// Gives `write` the logged form as slices in order. [`Self::from_logged`] reads it back.
     pub fn with_logged<R>(&self, write: impl FnOnce(&[&[u8]]) -> R) -> R {
-        let flags = if self.facts.persistent {
-            LOGGED_PERSISTENT
-        } else {
-            0
-        };
-        let mut fixed = [
-            self.exchange_len,
-            self.key_len,
-            flags,
-            self.facts.priority,
-            0,
-            0,
-            0,
-            0,
-        ];
+        let Facts { flags, priority } = self.facts;
+        let mut fixed = [self.exchange_len, self.key_len, flags, priority, 0, 0, 0, 0];
         for (slot, octet) in fixed
             .iter_mut()
             .skip(4)
@@ -241,10 +295,7 @@ impl Message {
             body_at: body_at as u32,
             body_len: u32::try_from(body_len).ok()?,
         };
-        let facts = Facts {
-            persistent: flags & LOGGED_PERSISTENT != 0,
-            priority,
-        };
+        let facts = Facts { flags, priority };
         Some(Self::contiguous(head, layout, facts))
     }
 
@@ -280,10 +331,7 @@ mod tests {
 
     #[test]
     fn a_cut_off_logged_form_is_refused() {
-        let facts = Facts {
-            persistent: true,
-            priority: 3,
-        };
+        let facts = Facts::new(true, 3, false);
         let whole = logged(&Message::from_parts(b"x", b"key", b"\0\0", vec![], facts));
         for len in 0..whole.len() {
             assert!(
@@ -305,7 +353,7 @@ mod tests {
             priority: u8,
         ) {
             let pieces = body.iter().cloned().map(Bytes::from).collect();
-            let facts = Facts { persistent, priority };
+            let facts = Facts::new(persistent, priority, false);
             let message = Message::from_parts(&exchange, &key, &properties, pieces, facts);
             let back = Message::from_logged(logged(&message)).unwrap();
             for m in [&message, &back] {

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::ready::Entry;
 use crate::base::Name;
 use crate::message::Message;
 
@@ -89,6 +88,8 @@ pub struct ConsumerSpec {
     pub exclusive: bool,
     /// Most unacked messages at a time; 0 is no limit.
     pub prefetch: u32,
+    /// Served before those of lower priority while it can take messages (A6.4).
+    pub priority: i64,
     /// The way to it.
     pub port: Arc<dyn ConsumerPort>,
 }
@@ -155,16 +156,16 @@ impl Consumer {
     }
 
     /// Stages a message it was admitted for.
-    pub(super) fn stage(&mut self, entry: &Entry, slot: Slot) {
+    pub(super) fn stage(&mut self, message: Message, redelivered: bool, slot: Slot) {
         if !self.spec.no_ack {
             self.in_flight += 1;
         }
-        self.staged_bytes += cost(&entry.message);
+        self.staged_bytes += cost(&message);
         self.staged.push(Delivery {
-            message: entry.message.clone(),
+            message,
             token: self.spec.token,
             slot,
-            redelivered: entry.redelivered,
+            redelivered,
         });
     }
 

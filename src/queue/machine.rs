@@ -1,29 +1,59 @@
-//! The queue's state machine: publish, deliver, get, settle, requeue, purge, subscribe.
+//! The queue's state machine: publish, deliver, get, settle, requeue, expire, purge, subscribe.
 //!
-//! Owns which message is where. Never waits and never touches anything but itself and its ports.
-
-use std::collections::VecDeque;
+//! Owns which message is where. Never waits, never reads a clock, and never touches anything but
+//! itself and its ports: the time comes in, and what must happen elsewhere goes out as [`Effects`].
 
 use slab::Slab;
 
 use super::consumer::{Consumer, ConsumerKey, ConsumerSpec, Full, Slot};
-use super::ready::{Entry, Ready};
+use super::options::{DeathReason, Overflow, QueueOptions};
+use super::ready::{Entry, NEVER_MS, Ready};
+use super::turns::Turns;
 use crate::base::LogPos;
 use crate::message::Message;
+
+/// A message that left its queue to be dead-lettered.
+#[derive(Debug)]
+pub struct Dead {
+    /// Its record, or [`LogPos::NONE`].
+    pub pos: LogPos,
+    /// The message.
+    pub message: Message,
+    /// Why.
+    pub reason: DeathReason,
+}
 
 /// What a call on a queue leaves to be done outside.
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Records of messages that left the queue for good, to be logged as consumed.
     pub consumed: Vec<LogPos>,
+    /// Messages to be dead-lettered, in order. Only from a queue with a dead-letter exchange.
+    pub dead: Vec<Dead>,
+    /// When the queue wants [`Queue::wake`], in ms since 1970, if sooner than it said before.
+    pub wake_at_ms: Option<u64>,
 }
 
 impl Effects {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.consumed.is_empty() && self.dead.is_empty() && self.wake_at_ms.is_none()
+    }
+
     fn gone(&mut self, pos: LogPos) {
         if pos.is_some() {
             self.consumed.push(pos);
         }
     }
+}
+
+/// What became of a published message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is in the queue, or was consumed at once.
+    Taken,
+    /// The queue is full and refuses (A7.10): the publisher is told so.
+    Refused,
 }
 
 /// A message got by basic.get (A6.9).
@@ -57,25 +87,37 @@ struct Unacked {
 /// A queue's messages and consumers.
 #[derive(Default)]
 pub struct Queue {
+    options: QueueOptions,
     next_seq: u64,
     next_generation: u32,
     ready: Ready,
     unacked: Slab<Unacked>,
     consumers: Slab<Consumer>,
-    /// Consumers that may take a message, the next first. Equal turns for all (A6.4).
-    ring: VecDeque<u32>,
+    turns: Turns,
+    /// With single active consumer: who gets messages.
+    active: Option<u32>,
     /// Consumers asked in the running dispatch; kept for its allocation.
     asked: Vec<u32>,
+    /// Last consumer gone, get or declare, in ms since 1970 (A4.10).
+    used_at_ms: u64,
+    /// The earliest wake that was asked for and has not come.
+    wake_at_ms: Option<u64>,
     gone: bool,
 }
 
 impl Queue {
-    /// An empty queue. `max_priority` 0: priorities are ignored.
-    pub fn new(max_priority: u8) -> Self {
+    /// An empty queue.
+    pub fn new(options: QueueOptions) -> Self {
         Queue {
-            ready: Ready::new(max_priority),
+            ready: Ready::new(options.max_priority),
+            options,
             ..Queue::default()
         }
+    }
+
+    /// Its settings.
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
     }
 
     /// Messages waiting for a consumer.
@@ -83,7 +125,7 @@ impl Queue {
         self.ready.len()
     }
 
-    /// Octets of the messages waiting for a consumer.
+    /// Octets of the bodies waiting for a consumer.
     pub fn ready_bytes(&self) -> usize {
         self.ready.bytes()
     }
@@ -103,39 +145,69 @@ impl Queue {
         self.gone
     }
 
-    /// Takes a message at the tail. Deliver it with [`Self::dispatch`], once for a batch.
-    /// A queue that is gone drops it, and says so in `effects` as if it had been consumed.
-    pub fn publish(&mut self, pos: LogPos, message: Message, effects: &mut Effects) {
-        self.admit(pos, message, false, effects);
+    /// Takes a message at the tail. Deliver it with [`Self::dispatch`], once for a batch, and end
+    /// the batch with [`Self::wake`]. A queue that is gone drops it, and says so in `effects` as if
+    /// it had been consumed.
+    pub fn publish(
+        &mut self,
+        pos: LogPos,
+        message: Message,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) -> Admission {
+        if self.gone {
+            effects.gone(pos);
+            return Admission::Taken;
+        }
+        if self.options.overflow != Overflow::DropHead && self.would_overflow(&message) {
+            match self.options.overflow {
+                Overflow::RejectPublishDlx => {
+                    self.bury(pos, message, DeathReason::MaxLen, effects);
+                }
+                _ => effects.gone(pos),
+            }
+            return Admission::Refused;
+        }
+        self.admit(pos, message, now_ms, false);
+        Admission::Taken
     }
 
     /// Takes a message that recovery found. `redelivered`: it may have been delivered before.
-    pub fn restore(&mut self, pos: LogPos, message: Message, redelivered: bool) {
-        self.admit(pos, message, redelivered, &mut Effects::default());
+    pub fn restore(&mut self, pos: LogPos, message: Message, stamped_ms: u64, redelivered: bool) {
+        self.admit(pos, message, stamped_ms, redelivered);
     }
 
-    fn admit(&mut self, pos: LogPos, message: Message, redelivered: bool, effects: &mut Effects) {
-        if self.gone {
-            return effects.gone(pos);
-        }
+    fn admit(&mut self, pos: LogPos, message: Message, since_ms: u64, redelivered: bool) {
         let seq = self.next_seq;
         self.next_seq += 1;
+        let own_ttl_ms = message.ttl_ms();
+        let ttl_ms = [own_ttl_ms, self.options.message_ttl_ms]
+            .into_iter()
+            .flatten()
+            .min();
+        let early = match (own_ttl_ms, self.options.message_ttl_ms) {
+            (Some(own), Some(queue)) => own < queue,
+            (own, _) => own.is_some(),
+        };
         self.ready.push(Entry {
             seq,
             pos,
             message,
+            expires_at_ms: ttl_ms.map_or(NEVER_MS, |ttl_ms| since_ms.saturating_add(ttl_ms)),
+            early,
             redelivered,
+            failed_deliveries: 0,
         });
     }
 
     /// Hands ready messages to consumers, in turn, until either runs out.
     pub fn dispatch(&mut self, effects: &mut Effects) {
         while !self.ready.is_empty() {
-            let Some(&index) = self.ring.front() else {
+            let Some(index) = self.turns.next() else {
                 break;
             };
             let Some(consumer) = self.consumers.get_mut(index as usize) else {
-                self.ring.pop_front();
+                self.turns.park();
                 continue;
             };
             if !consumer.asked {
@@ -146,12 +218,10 @@ impl Queue {
                     if let Some(entry) = self.ready.pop() {
                         deliver(consumer, index, entry, &mut self.unacked, effects);
                     }
-                    if self.ring.len() > 1 {
-                        self.ring.rotate_left(1);
-                    }
+                    self.turns.taken();
                 }
                 Err(full) => {
-                    self.ring.pop_front();
+                    self.turns.park();
                     consumer.parked = true;
                     if full == Full::Room {
                         // Before starved(): it must find what is staged counted.
@@ -167,6 +237,38 @@ impl Queue {
                 consumer.hand_over();
             }
         }
+    }
+
+    /// What time and limits ask for: takes expired messages out wherever they stand, makes room at
+    /// the head of a queue that is too long, and says when it wants to be called again. Ends every
+    /// change of a queue, after the dispatch, so that a message with no time to live still reaches a
+    /// consumer that is ready (A7.9).
+    pub fn wake(&mut self, now_ms: u64, effects: &mut Effects) {
+        if self.wake_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.wake_at_ms = None;
+        }
+        while let Some(entry) = self.ready.pop_expired(now_ms) {
+            self.bury(entry.pos, entry.message, DeathReason::Expired, effects);
+        }
+        while self.is_too_long() {
+            let Some(entry) = self.ready.pop() else { break };
+            self.bury(entry.pos, entry.message, DeathReason::MaxLen, effects);
+        }
+        let next_ms = self.ready.next_expiry_ms().min(self.expires_at_ms());
+        if next_ms != NEVER_MS && self.wake_at_ms.is_none_or(|at_ms| next_ms < at_ms) {
+            self.wake_at_ms = Some(next_ms);
+            effects.wake_at_ms = Some(next_ms);
+        }
+    }
+
+    /// Somebody uses the queue: it does not expire for its whole time again (A4.10).
+    pub fn touch(&mut self, now_ms: u64) {
+        self.used_at_ms = now_ms;
+    }
+
+    /// Whether nobody has used the queue for so long that it is to be deleted (A4.10).
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms() <= now_ms
     }
 
     /// Takes one message without subscribing.
@@ -190,7 +292,7 @@ impl Queue {
         })
     }
 
-    /// Acked, or rejected without requeue: the messages are gone.
+    /// Acked: the messages are gone.
     pub fn settle(&mut self, slots: impl IntoIterator<Item = Slot>, effects: &mut Effects) {
         for slot in slots {
             if let Some(entry) = self.take_unacked(slot) {
@@ -199,17 +301,43 @@ impl Queue {
         }
     }
 
-    /// The messages go back to where they were, marked as redelivered.
-    pub fn requeue(&mut self, slots: impl IntoIterator<Item = Slot>, effects: &mut Effects) {
+    /// Rejected for good: the messages are dead (A6.15).
+    pub fn reject(&mut self, slots: impl IntoIterator<Item = Slot>, effects: &mut Effects) {
+        for slot in slots {
+            if let Some(entry) = self.take_unacked(slot) {
+                self.bury(entry.pos, entry.message, DeathReason::Rejected, effects);
+            }
+        }
+    }
+
+    /// The messages go back to where they were, marked as redelivered. `failed`: it counts as a
+    /// failed delivery (A6.14).
+    pub fn requeue(
+        &mut self,
+        slots: impl IntoIterator<Item = Slot>,
+        failed: bool,
+        effects: &mut Effects,
+    ) {
         for slot in slots {
             let Some(mut entry) = self.take_unacked(slot) else {
                 continue;
             };
             if self.gone {
                 effects.gone(entry.pos);
-            } else {
-                entry.redelivered = true;
-                self.ready.put_back(entry);
+                continue;
+            }
+            entry.redelivered = true;
+            entry.failed_deliveries += u32::from(failed);
+            match self.options.delivery_limit {
+                Some(limit) if entry.failed_deliveries > limit => {
+                    self.bury(
+                        entry.pos,
+                        entry.message,
+                        DeathReason::DeliveryLimit,
+                        effects,
+                    );
+                }
+                _ => self.ready.put_back(entry),
             }
         }
     }
@@ -220,24 +348,39 @@ impl Queue {
             return Err(SubscribeError::Gone);
         }
         let taken = self.consumers.iter().any(|(_, c)| c.spec.exclusive);
-        if taken || (spec.exclusive && !self.consumers.is_empty()) {
+        let alone = self.consumers.is_empty() && !self.options.single_active;
+        if taken || (spec.exclusive && !alone) {
             return Err(SubscribeError::ExclusiveUse);
         }
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
+        let priority = spec.priority;
         let index = self.consumers.insert(Consumer::new(spec, generation)) as u32;
-        self.ring.push_back(index);
+        if !self.options.single_active {
+            self.turns.join(index, priority);
+        } else if self.active.is_none() {
+            self.activate(index);
+        }
         Ok(ConsumerKey { index, generation })
     }
 
     /// Removes a consumer; its unacked messages stay out (A6.8). Whether it was the last one,
     /// which ends an auto-delete queue (A4.4).
-    pub fn unsubscribe(&mut self, key: ConsumerKey) -> bool {
+    pub fn unsubscribe(&mut self, key: ConsumerKey, now_ms: u64) -> bool {
         if self.consumer(key).is_none() {
             return false;
         }
         self.consumers.remove(key.index as usize);
-        self.ring.retain(|&index| index != key.index);
+        self.turns.leave(key.index);
+        if self.active == Some(key.index) {
+            self.active = None;
+            // The one that has waited longest (A6.5).
+            let next = self.consumers.iter().min_by_key(|(_, c)| c.generation);
+            if let Some(index) = next.map(|(index, _)| index as u32) {
+                self.activate(index);
+            }
+        }
+        self.touch(now_ms);
         self.consumers.is_empty()
     }
 
@@ -247,7 +390,8 @@ impl Queue {
             && consumer.parked
         {
             consumer.parked = false;
-            self.ring.push_back(key.index);
+            let priority = consumer.spec.priority;
+            self.turns.join(key.index, priority);
         }
     }
 
@@ -266,7 +410,7 @@ impl Queue {
         let count = self.purge(effects);
         self.unacked.drain().for_each(|u| effects.gone(u.entry.pos));
         self.gone = true;
-        self.ring.clear();
+        self.turns.clear();
         for consumer in self.consumers.drain() {
             consumer.spec.port.cancelled();
         }
@@ -275,9 +419,64 @@ impl Queue {
 
     /// Records of the messages in it that were delivered before, for the log of a clean stop.
     pub fn redelivered_records(&self) -> Vec<LogPos> {
-        let ready = self.ready.iter().filter(|e| e.redelivered).map(|e| e.pos);
         let unacked = self.unacked.iter().map(|(_, u)| u.entry.pos);
-        ready.chain(unacked).filter(|pos| pos.is_some()).collect()
+        self.ready
+            .redelivered()
+            .chain(unacked)
+            .filter(|pos| pos.is_some())
+            .collect()
+    }
+
+    /// A message is dead: dead-lettered if the queue says where to, else gone.
+    fn bury(&self, pos: LogPos, message: Message, reason: DeathReason, effects: &mut Effects) {
+        match self.options.dead_letter {
+            Some(_) if !self.gone => effects.dead.push(Dead {
+                pos,
+                message,
+                reason,
+            }),
+            _ => effects.gone(pos),
+        }
+    }
+
+    fn would_overflow(&self, message: &Message) -> bool {
+        let QueueOptions {
+            max_len,
+            max_len_bytes,
+            ..
+        } = self.options;
+        max_len.is_some_and(|most| self.ready.len() as u64 + 1 > most)
+            || max_len_bytes
+                .is_some_and(|most| (self.ready.bytes() + message.body_len()) as u64 > most)
+    }
+
+    fn is_too_long(&self) -> bool {
+        let QueueOptions {
+            max_len,
+            max_len_bytes,
+            overflow,
+            ..
+        } = self.options;
+        overflow == Overflow::DropHead
+            && (max_len.is_some_and(|most| self.ready.len() as u64 > most)
+                || max_len_bytes.is_some_and(|most| self.ready.bytes() as u64 > most))
+    }
+
+    fn expires_at_ms(&self) -> u64 {
+        match self.options.expires_ms {
+            Some(after_ms) if self.consumers.is_empty() && !self.gone => {
+                self.used_at_ms.saturating_add(after_ms)
+            }
+            _ => NEVER_MS,
+        }
+    }
+
+    fn activate(&mut self, index: u32) {
+        if let Some(consumer) = self.consumers.get_mut(index as usize) {
+            consumer.parked = false;
+            self.active = Some(index);
+            self.turns.join(index, consumer.spec.priority);
+        }
     }
 
     fn take_unacked(&mut self, slot: Slot) -> Option<Entry> {
@@ -305,11 +504,15 @@ fn deliver(
     effects: &mut Effects,
 ) {
     if consumer.spec.no_ack {
-        consumer.stage(&entry, Slot::NONE);
         effects.gone(entry.pos);
+        consumer.stage(entry.message, entry.redelivered, Slot::NONE);
     } else {
         let slot = unacked.vacant_entry();
-        consumer.stage(&entry, Slot(slot.key() as u32));
+        consumer.stage(
+            entry.message.clone(),
+            entry.redelivered,
+            Slot(slot.key() as u32),
+        );
         let key = ConsumerKey {
             index,
             generation: consumer.generation,

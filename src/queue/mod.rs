@@ -10,12 +10,15 @@
 
 mod consumer;
 mod machine;
+mod options;
 mod ready;
 mod shared;
+mod turns;
 
 #[cfg(test)]
 mod model_tests;
 
 pub use consumer::{ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot};
-pub use machine::{Effects, Got, Queue, SubscribeError};
-pub use shared::{QueueRef, QueueSpec};
+pub use machine::{Admission, Dead, Effects, Got, Queue, SubscribeError};
+pub use options::{DeadLetter, DeathReason, Overflow, QueueOptions};
+pub use shared::{QueueRef, QueueSpec, WeakQueue};

@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Queue;
+use super::{Queue, QueueOptions};
 use crate::base::{ConnectionId, Name, QueueId};
 
 /// What a queue was declared as. Nothing in it changes while the queue exists.
@@ -28,8 +28,8 @@ pub struct QueueSpec {
     pub auto_delete: bool,
     /// The arguments table as the client sent it.
     pub arguments: Bytes,
-    /// From `x-max-priority`; 0 is an ordinary queue.
-    pub max_priority: u8,
+    /// What the arguments make of it.
+    pub options: QueueOptions,
 }
 
 struct SharedQueue {
@@ -44,13 +44,29 @@ pub struct QueueRef(Arc<SharedQueue>);
 impl QueueRef {
     /// A new, empty queue.
     pub fn new(spec: QueueSpec) -> Self {
-        let state = Mutex::new(Queue::new(spec.max_priority));
+        let state = Mutex::new(Queue::new(spec.options.clone()));
         QueueRef(Arc::new(SharedQueue { spec, state }))
+    }
+
+    /// A handle that does not keep the queue.
+    pub fn downgrade(&self) -> WeakQueue {
+        WeakQueue(Arc::downgrade(&self.0))
     }
 
     /// Owns the queue until the guard is dropped. Hold it for one batch, never over an await.
     pub fn lock(&self) -> MutexGuard<'_, Queue> {
         self.0.state.lock()
+    }
+}
+
+/// A queue as long as somebody else keeps it.
+#[derive(Clone)]
+pub struct WeakQueue(Weak<SharedQueue>);
+
+impl WeakQueue {
+    /// The queue, if it is still there.
+    pub fn upgrade(&self) -> Option<QueueRef> {
+        self.0.upgrade().map(QueueRef)
     }
 }
 

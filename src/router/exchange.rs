@@ -8,10 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Target;
-use super::arguments::{BindingArguments, HeaderValue, XMatchError};
+use super::arguments::{BindingArguments, XMatchError};
 use super::binding::{Binding, BindingSet, Bindings};
 use super::direct::DirectTable;
-use super::headers::{HeadersTable, LazyHeaders};
+use super::headers::HeadersTable;
+use super::message::{Asked, MessageView};
 use super::routes::Routes;
 use super::topic::TopicTable;
 use crate::base::Name;
@@ -191,20 +192,17 @@ impl<Q: Target> Exchange<Q> {
     }
 
     /// Takes the bindings that match any of the keys, or the headers.
-    pub(super) fn route<'a, F, I>(
+    pub(super) fn route<M: MessageView>(
         &self,
         keys: &[&[u8]],
-        headers: &mut LazyHeaders<'a, F>,
+        message: &mut Asked<'_, M>,
         out: &mut Routes<Q>,
-    ) where
-        F: FnOnce() -> I,
-        I: IntoIterator<Item = (&'a [u8], HeaderValue<'a>)>,
-    {
+    ) {
         match &self.table {
             Table::Direct(table) => keys.iter().for_each(|key| table.route(key, out)),
             Table::Fanout => out.take_set(&self.bindings),
             Table::Topic(table) => keys.iter().for_each(|key| table.route(key, out)),
-            Table::Headers(table) => table.route(headers, out),
+            Table::Headers(table) => table.route(message, out),
         }
     }
 

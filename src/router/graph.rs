@@ -10,10 +10,10 @@ use bytes::Bytes;
 use imbl::HashMap;
 
 use super::Target;
-use super::arguments::{BindingArguments, HeaderValue, XMatchError};
+use super::arguments::{BindingArguments, XMatchError};
 use super::binding::{Binding, BindingSet, Bindings, Destination};
 use super::exchange::{Exchange, ExchangeSpec};
-use super::headers::LazyHeaders;
+use super::message::{Asked, MessageView};
 use super::routes::Routes;
 use crate::base::Name;
 
@@ -268,20 +268,17 @@ impl<Q: Target> Graph<Q> {
     }
 
     /// Finds the queues a message published to an exchange goes to, and leaves them in `out`, which is
-    /// emptied first. `headers` is called at most once, and only if a headers exchange asks.
+    /// emptied first. The message is asked for no more than the exchanges on the way need.
     ///
     /// See [`Graph::route_keys`] for messages with CC or BCC headers.
-    pub fn route<'a, F, I>(
+    pub fn route<M: MessageView>(
         &self,
         exchange: &Exchange<Q>,
         key: &[u8],
-        headers: F,
+        message: &M,
         out: &mut Routes<Q>,
-    ) where
-        F: FnOnce() -> I,
-        I: IntoIterator<Item = (&'a [u8], HeaderValue<'a>)>,
-    {
-        self.route_keys(exchange, &[key], headers, out);
+    ) {
+        self.route_keys(exchange, &[key], message, out);
     }
 
     /// As [`Graph::route`], for a message with several keys (A3.18). An exchange takes the bindings that any
@@ -291,43 +288,37 @@ impl<Q: Target> Graph<Q> {
     /// Every exchange is walked at most once (A3.13), so cycles of bindings or of alternate exchanges end.
     /// An alternate exchange counts as unused if any binding of the exchange matched, even one that leads
     /// nowhere; one that does not exist, and the default exchange, lead nowhere (A3.12).
-    pub fn route_keys<'a, F, I>(
+    pub fn route_keys<M: MessageView>(
         &self,
         exchange: &Exchange<Q>,
         keys: &[&[u8]],
-        headers: F,
+        message: &M,
         out: &mut Routes<Q>,
-    ) where
-        F: FnOnce() -> I,
-        I: IntoIterator<Item = (&'a [u8], HeaderValue<'a>)>,
-    {
-        let mut headers = LazyHeaders::new(headers);
+    ) {
+        let mut message = Asked::new(message);
         out.clear();
-        self.walk(exchange, keys, &mut headers, out);
+        self.walk(exchange, keys, &mut message, out);
         while let Some(name) = out.next_exchange() {
             // The walk began there, so it is not among those reached.
             if name == *exchange.name() {
                 continue;
             }
             if let Some(next) = self.exchanges.get(&name) {
-                self.walk(next, keys, &mut headers, out);
+                self.walk(next, keys, &mut message, out);
             }
         }
         out.finish();
     }
 
-    fn walk<'a, F, I>(
+    fn walk<M: MessageView>(
         &self,
         exchange: &Exchange<Q>,
         keys: &[&[u8]],
-        headers: &mut LazyHeaders<'a, F>,
+        message: &mut Asked<'_, M>,
         out: &mut Routes<Q>,
-    ) where
-        F: FnOnce() -> I,
-        I: IntoIterator<Item = (&'a [u8], HeaderValue<'a>)>,
-    {
+    ) {
         out.start_exchange();
-        exchange.route(keys, headers, out);
+        exchange.route(keys, message, out);
         if !out.matched()
             && let Some(alternate) = &exchange.spec().alternate
             && self.exchanges.contains_key(alternate)

@@ -1,7 +1,7 @@
 //! The headers exchange: a binding matches by the message's headers, not by its key (A3.5).
 //!
-//! Owns the index from header to bindings, and reading a message's headers once and only when asked. Never
-//! looks at keys; what satisfies one binding is `arguments.rs`'s to say.
+//! Owns the index from header to bindings. Never looks at keys; what satisfies one binding is `arguments.rs`'s
+//! to say.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use imbl::HashMap;
 
 use super::Target;
-use super::arguments::{Comparable, HeaderValue};
+use super::arguments::Comparable;
 use super::binding::{Binding, BindingSet};
+use super::message::{Asked, MessageView};
 use super::routes::Routes;
 
 /// Bindings by what a message must carry for them to match at all, so that a message is held only against
@@ -91,17 +92,13 @@ impl<Q: Target> HeadersTable<Q> {
         }
     }
 
-    pub(super) fn route<'a, F, I>(&self, headers: &mut LazyHeaders<'a, F>, out: &mut Routes<Q>)
-    where
-        F: FnOnce() -> I,
-        I: IntoIterator<Item = (&'a [u8], HeaderValue<'a>)>,
-    {
+    pub(super) fn route<M: MessageView>(&self, message: &mut Asked<'_, M>, out: &mut Routes<Q>) {
         out.take_set(&self.always);
         if self.by_pair.is_empty() {
             return;
         }
-        out.note_headers_read();
-        let headers = headers.sorted();
+        out.note_uncacheable();
+        let headers = message.headers();
         for (name, value) in headers {
             self.try_slot(self.slot(name, Comparable::Void), headers, out);
             if *value != Comparable::Void {
@@ -129,37 +126,5 @@ impl<Q: Target> HeadersTable<Q> {
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
         self.always.is_empty() && self.by_pair.is_empty()
-    }
-}
-
-/// A message's headers, decoded when first asked for.
-pub(super) struct LazyHeaders<'a, F> {
-    source: Option<F>,
-    list: Vec<(&'a [u8], Comparable<&'a [u8]>)>,
-}
-
-impl<'a, F, I> LazyHeaders<'a, F>
-where
-    F: FnOnce() -> I,
-    I: IntoIterator<Item = (&'a [u8], HeaderValue<'a>)>,
-{
-    pub(super) fn new(source: F) -> Self {
-        LazyHeaders {
-            source: Some(source),
-            list: Vec::new(),
-        }
-    }
-
-    /// The headers by name. Of several with one name the last counts (mc_amqpl.erl, `routing_headers`).
-    fn sorted(&mut self) -> &[(&'a [u8], Comparable<&'a [u8]>)] {
-        if let Some(source) = self.source.take() {
-            let headers = source().into_iter();
-            self.list
-                .extend(headers.map(|(name, value)| (name, Comparable::in_message(value))));
-            self.list.reverse();
-            self.list.sort_by_key(|(name, _)| *name);
-            self.list.dedup_by(|(name, _), (kept, _)| name == kept);
-        }
-        &self.list
     }
 }

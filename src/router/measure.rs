@@ -81,6 +81,31 @@ fn header(number: usize) -> [(&'static [u8], HeaderValue<'static>); 2] {
     ]
 }
 
+/// The message of a number.
+struct Message(usize);
+
+impl MessageView for Message {
+    fn headers(&self) -> impl Iterator<Item = (&[u8], HeaderValue<'_>)> {
+        [(&b"app"[..], HeaderValue::LongString(b"billing"))]
+            .into_iter()
+            .chain(header(self.0))
+    }
+
+    fn property(&self, _: HashProperty) -> Option<HeaderValue<'_>> {
+        None
+    }
+
+    fn random(&self) -> u64 {
+        scatter(self.0) as u64
+    }
+}
+
+impl Target for Queue {
+    fn name(&self) -> Name {
+        format!("q{}", self.0.0).into()
+    }
+}
+
 type Part = fn(usize) -> String;
 
 /// Binds one queue after another, each to a clone of a published graph.
@@ -131,12 +156,7 @@ fn route(
     let mut found = 0;
     let start = Instant::now();
     for (number, key) in &keys {
-        let headers = || {
-            let mut headers = Vec::from([(&b"app"[..], HeaderValue::LongString(b"billing"))]);
-            headers.extend(header(*number));
-            headers
-        };
-        graph.route(exchange, key.as_bytes(), headers, &mut out);
+        graph.route(exchange, key.as_bytes(), &Message(*number), &mut out);
         found += black_box(out.queues()).len();
     }
     let nanos = start.elapsed().as_nanos() as f64 / rounds as f64;

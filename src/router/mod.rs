@@ -20,6 +20,7 @@ mod graph;
 mod headers;
 #[cfg(test)]
 mod measure;
+mod message;
 #[cfg(test)]
 mod model;
 mod routes;
@@ -27,15 +28,19 @@ mod routes;
 mod tests;
 mod topic;
 
+use crate::base::Name;
+
 pub use arguments::{BindingArguments, HeaderValue, MatchMode, XMatchError};
 pub use binding::{Binding, Bindings, Destination};
 pub use exchange::{Exchange, ExchangeKind, ExchangeSpec};
 pub use graph::{BindError, Bound, Graph, Removed, RemovedExchange, Unbound};
+pub use message::{HashProperty, MessageView};
 pub use routes::Routes;
 
 /// What stands for a queue in the graph: a handle that is cheap to clone and compared by identity.
 ///
 /// The order has no meaning of its own; it is the order in which a route lists its queues.
-pub trait Target: Clone + Ord + std::hash::Hash {}
-
-impl<T: Clone + Ord + std::hash::Hash> Target for T {}
+pub trait Target: Clone + Ord + std::hash::Hash {
+    /// Its name, which outlasts the process: exchanges that hash choose by it.
+    fn name(&self) -> Name;
+}

@@ -14,7 +14,7 @@ use crate::base::Name;
 #[derive(Debug)]
 pub struct Routes<Q> {
     queues: Vec<Q>,
-    headers_read: bool,
+    cacheable: bool,
     alternate_used: bool,
     /// Whether the exchange being walked had a matching binding.
     matched: bool,
@@ -32,7 +32,7 @@ impl<Q> Default for Routes<Q> {
     fn default() -> Self {
         Routes {
             queues: Vec::new(),
-            headers_read: false,
+            cacheable: true,
             alternate_used: false,
             matched: false,
             ascending: true,
@@ -59,10 +59,10 @@ impl<Q> Routes<Q> {
         self.queues.drain(..)
     }
 
-    /// Whether another message with the same exchange and keys but other headers may go elsewhere. If not,
-    /// the queues may be remembered for as long as the graph is the same.
-    pub fn headers_read(&self) -> bool {
-        self.headers_read
+    /// Whether every message with the same exchange and keys goes to the same queues, for as long as the graph
+    /// is the same: nothing else of the message was looked at, and no chance was involved.
+    pub fn cacheable(&self) -> bool {
+        self.cacheable
     }
 
     /// Whether an alternate exchange was walked because nothing matched (A3.12).
@@ -72,9 +72,10 @@ impl<Q> Routes<Q> {
 }
 
 impl<Q: Target> Routes<Q> {
-    pub(super) fn clear(&mut self) {
+    /// Forgets the last route.
+    pub fn clear(&mut self) {
         self.queues.clear();
-        self.headers_read = false;
+        self.cacheable = true;
         self.alternate_used = false;
         self.ascending = true;
         self.pending.clear();
@@ -96,8 +97,8 @@ impl<Q: Target> Routes<Q> {
         self.matched
     }
 
-    pub(super) fn note_headers_read(&mut self) {
-        self.headers_read = true;
+    pub(super) fn note_uncacheable(&mut self) {
+        self.cacheable = false;
     }
 
     pub(super) fn note_alternate_used(&mut self) {

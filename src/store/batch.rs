@@ -119,8 +119,8 @@ impl Batch {
     }
 
     /// Writes the header: the batch is going to `position`, and everything up to `synced` is on
-    /// disk.
-    pub(crate) fn seal(&mut self, position: LogPos, synced: LogPos) {
+    /// disk. `nonce` is the segment's.
+    pub(crate) fn seal(&mut self, position: LogPos, synced: LogPos, nonce: u32) {
         let payload_bytes = self
             .buffer
             .len()
@@ -132,7 +132,7 @@ impl Batch {
             records_crc: self.records_crc,
         };
         if let Some(place) = self.buffer.first_chunk_mut() {
-            *place = header.encode();
+            *place = header.encode(nonce);
         }
     }
 

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
@@ -231,14 +232,26 @@ pub(crate) fn recover(
     })
 }
 
+/// How long a lock may be held by who is about to let go: a broker that is just ending, or a child
+/// between its fork and its exec, which has all open files for a moment. sled runs the command
+/// `sync` when it opens.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Takes the directory for this process, until the file is closed.
 fn lock(directory: &Path) -> Result<File, StoreError> {
     let path = directory.join("warren.lock");
     let file = File::create(&path).map_err(|error| StoreError::io("create", &path, error))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse { path }),
-        Err(error) => Err(StoreError::io("lock", path, error.into())),
+    let give_up = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse { path }),
+            Err(error) => return Err(StoreError::io("lock", path, error.into())),
+        }
     }
 }
 

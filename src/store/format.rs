@@ -11,7 +11,8 @@
 //! | flags, 0 | u16 |
 //! | segment id | u32 |
 //! | where the previous segment's last batch ended, 0 if there is none | u32 |
-//! | zeros | 12 |
+//! | nonce, random | u32 |
+//! | zeros | 8 |
 //! | crc32c of the 28 octets before | u32 |
 //!
 //! | batch header, 32 octets | |
@@ -23,7 +24,7 @@
 //! | position: segment (high 32 bits) and offset of this header | u64 |
 //! | synced: everything that ends at or before this position was on disk when this was written | u64 |
 //! | crc32c over length and crc of each record in turn | u32 |
-//! | crc32c of the 28 octets before | u32 |
+//! | crc32c of the 28 octets before, continued from the segment's nonce | u32 |
 //!
 //! Then the records: `{length u32, crc32c u32, type u8, payload}`; length and crc cover the type
 //! and the payload. `record.rs` has the types.
@@ -40,6 +41,10 @@
 //!   batch before a valid one that was written *after the invalid one had been synced* is damage.
 //! * *previous end*: a segment is begun only after the one before it was synced, so anything but
 //!   whole batches up to exactly this offset in the earlier file is damage, too.
+//! * The *nonce* keeps clients out: a message may contain octets that look like a batch header, and
+//!   recovery looks for headers behind a torn place. Only who can read the file can make one that
+//!   passes.
+//! * A segment's file gets its name when its header is on disk, so a bad file header is damage.
 //! * The crc of each record lets a single message be read and verified on its own.
 
 use crate::base::LogPos;
@@ -73,6 +78,8 @@ pub(crate) struct FileHeader {
     pub(crate) segment: u32,
     /// Offset at which the previous segment ended; 0 if there is none.
     pub(crate) previous_end: u32,
+    /// What the checksums of the segment's batch headers start from.
+    pub(crate) nonce: u32,
 }
 
 /// Why a header is not one.
@@ -91,12 +98,13 @@ impl FileHeader {
         out[4..6].copy_from_slice(&FILE_VERSION.to_le_bytes());
         out[8..12].copy_from_slice(&self.segment.to_le_bytes());
         out[12..16].copy_from_slice(&self.previous_end.to_le_bytes());
-        seal(&mut out);
+        out[16..20].copy_from_slice(&self.nonce.to_le_bytes());
+        seal(&mut out, 0);
         out
     }
 
     pub(crate) fn decode(bytes: &[u8; 32], segment: u32) -> Result<FileHeader, HeaderFlaw> {
-        check_seal(bytes)?;
+        check_seal(bytes, 0)?;
         let mut cursor = Cursor(bytes);
         let fields = (|| Some((cursor.take(4)?, cursor.u16()?, cursor.u16()?, cursor.u32()?)))();
         let Some((magic, version, _flags, found)) = fields else {
@@ -111,10 +119,13 @@ impl FileHeader {
         if found != segment {
             return Err(HeaderFlaw::Invalid("the file header names another segment"));
         }
-        let previous_end = cursor.u32().unwrap_or_default();
+        let (Some(previous_end), Some(nonce)) = (cursor.u32(), cursor.u32()) else {
+            return Err(HeaderFlaw::Invalid("the file header is too short"));
+        };
         Ok(FileHeader {
             segment,
             previous_end,
+            nonce,
         })
     }
 }
@@ -129,7 +140,7 @@ pub(crate) struct BatchHeader {
 }
 
 impl BatchHeader {
-    pub(crate) fn encode(&self) -> [u8; 32] {
+    pub(crate) fn encode(&self, nonce: u32) -> [u8; 32] {
         let mut out = [0; 32];
         out[0..2].copy_from_slice(&BATCH_MAGIC);
         out[2] = BATCH_VERSION;
@@ -137,13 +148,17 @@ impl BatchHeader {
         out[8..16].copy_from_slice(&self.position.0.to_le_bytes());
         out[16..24].copy_from_slice(&self.synced.0.to_le_bytes());
         out[24..28].copy_from_slice(&self.records_crc.to_le_bytes());
-        seal(&mut out);
+        seal(&mut out, nonce);
         out
     }
 
     /// Decodes the header found at `position`.
-    pub(crate) fn decode(bytes: &[u8; 32], position: LogPos) -> Result<BatchHeader, HeaderFlaw> {
-        check_seal(bytes)?;
+    pub(crate) fn decode(
+        bytes: &[u8; 32],
+        position: LogPos,
+        nonce: u32,
+    ) -> Result<BatchHeader, HeaderFlaw> {
+        check_seal(bytes, nonce)?;
         let mut cursor = Cursor(bytes);
         let fields = (|| {
             let prefix = (cursor.take(2)?, cursor.u8()?, cursor.u8()?);
@@ -177,13 +192,13 @@ impl BatchHeader {
 }
 
 /// Puts the crc of the first 28 octets into the last four.
-fn seal(header: &mut [u8; 32]) {
-    let crc = crc32c::crc32c(&header[..28]);
+fn seal(header: &mut [u8; 32], nonce: u32) {
+    let crc = crc32c::crc32c_append(nonce, &header[..28]);
     header[28..].copy_from_slice(&crc.to_le_bytes());
 }
 
-fn check_seal(header: &[u8; 32]) -> Result<(), HeaderFlaw> {
-    if crc32c::crc32c(&header[..28]).to_le_bytes() != header[28..] {
+fn check_seal(header: &[u8; 32], nonce: u32) -> Result<(), HeaderFlaw> {
+    if crc32c::crc32c_append(nonce, &header[..28]).to_le_bytes() != header[28..] {
         return Err(HeaderFlaw::Invalid("the header's checksum is wrong"));
     }
     Ok(())

@@ -13,8 +13,9 @@ use std::sync::Arc;
 pub trait Io: Send + Sync {
     /// Names of all files in the directory, in any order.
     fn list(&self) -> io::Result<Vec<String>>;
-    /// Creates an empty file and syncs the directory; an error if the file exists.
-    fn create(&self, name: &str) -> io::Result<Arc<dyn IoFile>>;
+    /// Creates a file with this content, durably: after a crash it is there with all of the content
+    /// or not at all. An error if it exists.
+    fn create(&self, name: &str, content: &[u8]) -> io::Result<Arc<dyn IoFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>>;
     /// Deletes a file and syncs the directory. Open handles stay readable.
@@ -80,13 +81,22 @@ impl Io for RealIo {
         Ok(names)
     }
 
-    fn create(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {
+    fn create(&self, name: &str, content: &[u8]) -> io::Result<Arc<dyn IoFile>> {
         let path = self.path.join(name);
+        if path.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // One left over by a crash is overwritten.
+        let unnamed = self.path.join("next.new");
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create_new(true)
-            .open(path)?;
+            .create(true)
+            .truncate(true)
+            .open(&unnamed)?;
+        file.write_all_at(content, 0)?;
+        file.sync_all()?;
+        std::fs::rename(&unnamed, &path)?;
         self.directory.sync_all()?;
         Ok(Arc::new(RealFile { file }))
     }

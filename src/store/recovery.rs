@@ -8,8 +8,6 @@
 //! position that was handed out before a crash is never given to another record.
 
 use std::collections::HashMap;
-use std::io::IoSlice;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::{LogPos, QueueId};
@@ -45,17 +43,6 @@ pub(crate) struct Found {
     pub(crate) last_catalogue: LogPos,
 }
 
-/// Where a segment has to end.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    /// The next segment says so.
-    At(u32),
-    /// At the end of the file; the next segment has no header that could say so.
-    File,
-    /// It is the last one: its tail may be torn.
-    Open,
-}
-
 /// Reads all segments. `applied` is the last catalogue record that need not be replayed.
 pub(crate) fn scan(io: &dyn Io, applied: LogPos) -> Result<Scan, StoreError> {
     let ids = segment_ids(io, applied)?;
@@ -64,34 +51,20 @@ pub(crate) fn scan(io: &dyn Io, applied: LogPos) -> Result<Scan, StoreError> {
         ..Scan::default()
     };
     let mut progress = Progress::new("reading the log", ids.len());
-    // Each header is read before the segment in front of it, whose end it names.
-    let mut headers = Vec::with_capacity(ids.len());
-    for (index, id) in ids.iter().enumerate() {
-        headers.push(header(io, *id, index + 1 == ids.len())?);
-    }
-    for (index, id) in ids.iter().enumerate() {
-        let end = match headers.get(index + 1) {
-            Some(Some(next)) => End::At(next.previous_end),
-            Some(None) => End::File,
-            None => End::Open,
+    let mut segments = ids.iter().copied().peekable();
+    while let Some(segment) = segments.next() {
+        let (mut reader, _) = open(io, segment)?;
+        // Where a segment has to end, the next one says. The last one's tail may be torn.
+        let end = match segments.peek() {
+            Some(next) => Some(open(io, *next)?.1.previous_end),
+            None => None,
         };
-        let mut reader = open(io, *id)?;
-        let found = match headers.get(index).copied().flatten() {
-            Some(_) => scan.segment(&mut reader, *id, end, applied)?,
-            None => {
-                scan.clean = false;
-                Found {
-                    segment: *id,
-                    end: FILE_HEADER_BYTES,
-                    last_catalogue: LogPos::NONE,
-                }
-            }
-        };
+        let found = scan.segment(&mut reader, segment, end, applied)?;
         scan.segments.push(found);
-        progress.step(index + 1);
+        progress.step(scan.segments.len());
     }
-    if let (Some(last), Some(header)) = (scan.segments.last(), headers.last()) {
-        settle_tail(io, last, *header, scan.segments.iter().rev().nth(1))?;
+    if let Some(last) = scan.segments.last() {
+        settle_tail(io, last)?;
     }
     for live in scan.queues.values_mut() {
         live.sweep();
@@ -130,32 +103,25 @@ fn segment_ids(io: &dyn Io, applied: LogPos) -> Result<Vec<u32>, StoreError> {
     Ok(ids)
 }
 
-fn open(io: &dyn Io, segment: u32) -> Result<SegmentReader, StoreError> {
-    io.open(&file_name(segment))
+/// Opens a segment and reads its header, which was on disk before the file had its name.
+pub(crate) fn open(io: &dyn Io, segment: u32) -> Result<(SegmentReader, FileHeader), StoreError> {
+    let mut reader = io
+        .open(&file_name(segment))
         .and_then(|file| SegmentReader::new(file, segment))
-        .map_err(|error| StoreError::io("open", file_name(segment), error))
-}
-
-/// The segment's header. `None` if it was torn, which only the last one's can be, and only before
-/// anything in that file was promised.
-fn header(io: &dyn Io, segment: u32, last: bool) -> Result<Option<FileHeader>, StoreError> {
-    let mut reader = open(io, segment)?;
-    let start = LogPos::new(segment, 0);
-    match reader
+        .map_err(|error| StoreError::io("open", file_name(segment), error))?;
+    let header = reader
         .file_header()
-        .map_err(|error| read_failed(segment, error))?
-    {
-        Ok(header) => Ok(Some(header)),
+        .map_err(|error| read_failed(segment, error))?;
+    match header {
+        Ok(header) => Ok((reader, header)),
         Err(HeaderFlaw::Version(version)) => Err(StoreError::Format {
             path: file_name(segment).into(),
             found: version.to_string(),
             expected: "1",
         }),
-        Err(HeaderFlaw::Invalid(reason)) if last => {
-            refuse_damage(&mut reader, start, reason)?;
-            Ok(None)
+        Err(HeaderFlaw::Invalid(reason)) => {
+            Err(StoreError::corrupt(LogPos::new(segment, 0), reason))
         }
-        Err(HeaderFlaw::Invalid(reason)) => Err(StoreError::corrupt(start, reason)),
     }
 }
 
@@ -181,15 +147,10 @@ fn read_failed(segment: u32, error: std::io::Error) -> StoreError {
     StoreError::io("read", file_name(segment), error)
 }
 
-/// Cuts what follows the last whole batch, puts the header right if it was torn, and syncs. The sync
-/// is needed even if nothing was torn: after a mere kill, what has been read may be in the page
-/// cache only, and from here on it counts as durable.
-fn settle_tail(
-    io: &dyn Io,
-    last: &Found,
-    header: Option<FileHeader>,
-    previous: Option<&Found>,
-) -> Result<(), StoreError> {
+/// Cuts what follows the last whole batch, and syncs. The sync is needed even if nothing was torn:
+/// after a mere kill, what has been read may be in the page cache only, and from here on it counts
+/// as durable.
+fn settle_tail(io: &dyn Io, last: &Found) -> Result<(), StoreError> {
     let name = file_name(last.segment);
     let failed = |operation| {
         let name = name.clone();
@@ -198,26 +159,15 @@ fn settle_tail(
     let file = io.open(&name).map_err(failed("open"))?;
     let file_bytes = file.len_bytes().map_err(failed("read"))?;
     let keep = u64::from(last.end);
-    if header.is_some() && file_bytes == keep {
-        return file.sync_data().map_err(failed("sync"));
+    if file_bytes > keep {
+        tracing::warn!(
+            file = name,
+            from = keep,
+            to = file_bytes,
+            "cutting the log's torn tail"
+        );
+        file.truncate(keep).map_err(failed("truncate"))?;
     }
-    tracing::warn!(
-        file = name,
-        from = keep,
-        to = file_bytes,
-        "cutting the log's torn tail"
-    );
-    if header.is_none() {
-        let previous_end = previous.map_or(0, |found| found.end);
-        let header = FileHeader {
-            segment: last.segment,
-            previous_end,
-        }
-        .encode();
-        file.write_all_at(&[IoSlice::new(&header)], 0)
-            .map_err(failed("write"))?;
-    }
-    file.truncate(keep).map_err(failed("truncate"))?;
     file.sync_data().map_err(failed("sync"))
 }
 
@@ -226,7 +176,7 @@ impl Scan {
         &mut self,
         reader: &mut SegmentReader,
         segment: u32,
-        end: End,
+        end: Option<u32>,
         applied: LogPos,
     ) -> Result<Found, StoreError> {
         let mut offset = FILE_HEADER_BYTES;
@@ -235,8 +185,8 @@ impl Scan {
         loop {
             let position = LogPos::new(segment, offset);
             let done = match end {
-                End::At(end) => offset >= end,
-                End::File | End::Open => u64::from(offset) >= reader.file_bytes(),
+                Some(end) => offset >= end,
+                None => u64::from(offset) >= reader.file_bytes(),
             };
             if done {
                 break;
@@ -258,7 +208,7 @@ impl Scan {
                     let reason = format!("the batch is of version {version}, unknown here");
                     return Err(StoreError::corrupt(position, reason));
                 }
-                (HeaderFlaw::Invalid(reason), End::Open) => {
+                (HeaderFlaw::Invalid(reason), None) => {
                     refuse_damage(reader, position, reason)?;
                     self.clean = false;
                     break;
@@ -268,7 +218,7 @@ impl Scan {
                 }
             }
         }
-        if let End::At(end) = end
+        if let Some(end) = end
             && offset != end
         {
             let reason = format!("its last batch ends here, the next segment says at {end}");
@@ -391,9 +341,4 @@ impl Progress {
             tracing::info!(segments = done, of = total, seconds, "{}", self.what);
         }
     }
-}
-
-/// For the second pass.
-pub(crate) fn reopen(io: &Arc<dyn Io>, segment: u32) -> Result<SegmentReader, StoreError> {
-    open(&**io, segment)
 }

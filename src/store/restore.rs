@@ -16,7 +16,7 @@ use super::io::Io;
 use super::live::LiveSet;
 use super::log::Log;
 use super::record::{self, Publish, Record};
-use super::recovery::{Found, Progress, reopen};
+use super::recovery::{Found, Progress, open};
 use super::scan::records;
 
 /// What the data directory held. Look at the catalogue first, then take the messages with
@@ -91,7 +91,7 @@ impl Recovered {
             // Counts down to stop early: the rest of the segment has been consumed.
             let mut left = wanted.remove(&found.segment).unwrap_or(0);
             let mut reader = if left > 0 {
-                Some(reopen(&self.io, found.segment)?)
+                Some(open(&*self.io, found.segment)?.0)
             } else {
                 None
             };

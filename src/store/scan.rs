@@ -18,6 +18,8 @@ use super::options::READ_WINDOW_BYTES;
 pub(crate) struct SegmentReader {
     file: Arc<dyn IoFile>,
     segment: u32,
+    /// Known once the file header has been read.
+    nonce: u32,
     file_bytes: u64,
     window: Vec<u8>,
     window_start: u64,
@@ -29,6 +31,7 @@ impl SegmentReader {
         Ok(SegmentReader {
             file,
             segment,
+            nonce: 0,
             file_bytes,
             window: Vec::new(),
             window_start: 0,
@@ -39,13 +42,18 @@ impl SegmentReader {
         self.file_bytes
     }
 
+    /// Reads the file header; to be called first.
     pub(crate) fn file_header(&mut self) -> io::Result<Result<FileHeader, HeaderFlaw>> {
         let segment = self.segment;
         let bytes = self.bytes(0, FILE_HEADER_BYTES as usize)?;
-        Ok(match bytes.and_then(<[u8]>::first_chunk) {
+        let header = match bytes.and_then(<[u8]>::first_chunk) {
             Some(header) => FileHeader::decode(header, segment),
             None => Err(HeaderFlaw::Invalid("the file ends within its header")),
-        })
+        };
+        if let Ok(header) = header {
+            self.nonce = header.nonce;
+        }
+        Ok(header)
     }
 
     /// The records of the batch at `offset`, all of them verified.
@@ -72,9 +80,10 @@ impl SegmentReader {
         start: u64,
         position: LogPos,
     ) -> io::Result<Result<BatchHeader, HeaderFlaw>> {
+        let nonce = self.nonce;
         let bytes = self.bytes(start, BATCH_HEADER_BYTES as usize)?;
         Ok(match bytes.and_then(<[u8]>::first_chunk) {
-            Some(header) => BatchHeader::decode(header, position),
+            Some(header) => BatchHeader::decode(header, position, nonce),
             None => Err(HeaderFlaw::Invalid("the file ends within a batch header")),
         })
     }
@@ -82,7 +91,7 @@ impl SegmentReader {
     /// Looks behind `flawed` for a batch that was written after everything at `flawed` had been
     /// synced, and returns its offset: the proof that the flaw is damage and not a torn tail.
     pub(crate) fn proof_of_damage(&mut self, flawed: u32) -> io::Result<Option<u32>> {
-        let segment = self.segment;
+        let (segment, nonce) = (self.segment, self.nonce);
         let mut offset = u64::from(flawed) + 1;
         while offset + u64::from(BATCH_HEADER_BYTES) <= self.file_bytes {
             let wanted = (self.file_bytes - offset).min(READ_WINDOW_BYTES as u64) as usize;
@@ -105,7 +114,7 @@ impl SegmentReader {
                 let Ok(found) = u32::try_from(offset + index as u64) else {
                     return Ok(None);
                 };
-                if let Ok(batch) = BatchHeader::decode(header, LogPos::new(segment, found))
+                if let Ok(batch) = BatchHeader::decode(header, LogPos::new(segment, found), nonce)
                     && batch.synced > LogPos::new(segment, flawed)
                 {
                     return Ok(Some(found));

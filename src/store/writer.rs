@@ -6,6 +6,7 @@
 //! after the waiters were told. After the first error it does nothing any more: a page the kernel
 //! could not write may be lost though a second sync would succeed.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -28,6 +29,8 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     io: Arc<dyn Io>,
     file: Arc<dyn IoFile>,
+    /// The active segment's.
+    nonce: u32,
     /// End of what is written; its segment is the one `file` is.
     end: LogPos,
     /// End of what is known to be on disk.
@@ -48,14 +51,13 @@ impl Writer {
         previous_end: u32,
         catalogue: SyncSender<Vec<Change>>,
     ) -> Result<Writer, LogError> {
-        let file = create_segment(&*io, segment, previous_end)?;
-        file.sync_data()
-            .map_err(|reason| LogError::failed("sync", file_name(segment), 0, reason))?;
+        let (file, nonce) = create_segment(&*io, segment, previous_end)?;
         let end = LogPos::new(segment, FILE_HEADER_BYTES);
         Ok(Writer {
             shared: log.shared.clone(),
             io,
             file,
+            nonce,
             end,
             synced: end,
             last_sync: Instant::now(),
@@ -143,7 +145,9 @@ impl Writer {
             }
             debug_assert_eq!(start, self.end, "batches have no gaps between them");
             for pending in run.iter_mut() {
-                pending.batch.seal(pending.position, self.synced);
+                pending
+                    .batch
+                    .seal(pending.position, self.synced, self.nonce);
             }
             let slices: Vec<_> = run
                 .iter()
@@ -163,8 +167,9 @@ impl Writer {
         if self.synced < self.end {
             self.sync()?;
         }
-        self.file = create_segment(&*self.io, segment, self.end.offset())?;
+        (self.file, self.nonce) = create_segment(&*self.io, segment, self.end.offset())?;
         self.end = LogPos::new(segment, FILE_HEADER_BYTES);
+        self.synced = self.end;
         Ok(())
     }
 
@@ -251,22 +256,24 @@ impl Writer {
     }
 }
 
+/// Begins a segment's file; returns its nonce, too.
 fn create_segment(
     io: &dyn Io,
     segment: u32,
     previous_end: u32,
-) -> Result<Arc<dyn IoFile>, LogError> {
-    let failed =
-        |operation| move |reason| LogError::failed(operation, file_name(segment), 0, reason);
-    let file = io.create(&file_name(segment)).map_err(failed("create"))?;
+) -> Result<(Arc<dyn IoFile>, u32), LogError> {
+    // The standard library's hasher is seeded by the system: nobody outside can guess this.
+    let nonce = RandomState::new().hash_one(segment) as u32;
     let header = FileHeader {
         segment,
         previous_end,
+        nonce,
     }
     .encode();
-    file.write_all_at(&[IoSlice::new(&header)], 0)
-        .map_err(failed("write"))?;
-    Ok(file)
+    let file = io
+        .create(&file_name(segment), &header)
+        .map_err(|reason| LogError::failed("create", file_name(segment), 0, reason))?;
+    Ok((file, nonce))
 }
 
 /// Stops the log should the writer panic, so that producers get an error and nobody waits for ever.

@@ -207,9 +207,8 @@ impl AmqpError {
 
     /// 406: the header `CC` or `BCC` is not an array; `kind` is the name of the type it has.
     pub fn unacceptable_header(header: &str, kind: &str) -> Self {
-        let header = BinaryTerm(header.as_bytes());
         precondition(format_args!(
-            "invalid message: {{unacceptable_type_in_header,{header},{kind}}}"
+            "invalid message: {{unacceptable_type_in_header,\"{header}\",{kind}}}"
         ))
     }
 

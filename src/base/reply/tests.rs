@@ -199,7 +199,7 @@ fn a2_406_publish() {
     );
     assert_eq!(
         text(AmqpError::unacceptable_header("CC", "longstr")),
-        "PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,<<\"CC\">>,longstr}"
+        "PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\"CC\",longstr}"
     );
     assert_eq!(
         text(AmqpError::unknown_delivery_tag(7)),

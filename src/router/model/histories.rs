@@ -60,9 +60,12 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
 pub(super) fn message() -> impl Strategy<Value = Message> {
     let keys = prop::collection::vec(key(&["a", "b", "", "*"]), 1..3);
     let headers = prop::collection::vec(select(&FIELDS[4..]), 0..4);
-    (select(&NAMES[..]), keys, headers).prop_map(|(exchange, keys, headers)| Message {
-        exchange,
-        keys,
-        headers,
-    })
+    (select(&NAMES[..]), keys, headers, any::<u64>()).prop_map(
+        |(exchange, keys, headers, random)| Message {
+            exchange,
+            keys,
+            headers,
+            random,
+        },
+    )
 }

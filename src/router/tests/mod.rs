@@ -12,6 +12,42 @@ mod kinds;
 
 type Fields<'a> = &'a [(&'a [u8], HeaderValue<'a>)];
 
+/// A message, and the chance it comes with.
+#[derive(Clone, Copy)]
+struct Message<'a> {
+    headers: Fields<'a>,
+    property: Option<(HashProperty, HeaderValue<'a>)>,
+    random: u64,
+}
+
+const NONE: Message<'_> = Message {
+    headers: &[],
+    property: None,
+    random: 0,
+};
+
+impl MessageView for Message<'_> {
+    fn headers(&self) -> impl Iterator<Item = (&[u8], HeaderValue<'_>)> {
+        self.headers.iter().copied()
+    }
+
+    fn property(&self, property: HashProperty) -> Option<HeaderValue<'_>> {
+        self.property
+            .filter(|(known, _)| *known == property)
+            .map(|(_, value)| value)
+    }
+
+    fn random(&self) -> u64 {
+        self.random
+    }
+}
+
+impl Target for u32 {
+    fn name(&self) -> Name {
+        format!("q{self}").into()
+    }
+}
+
 fn spec(name: &str, kind: ExchangeKind) -> ExchangeSpec {
     ExchangeSpec {
         name: Name::from(name),
@@ -82,14 +118,18 @@ fn unbind(graph: &mut Graph<u32>, source: &str, queue: u32, key: &str) -> Unboun
 }
 
 fn routes(graph: &Graph<u32>, exchange: &str, key: &str, headers: Fields<'_>) -> Routes<u32> {
+    routes_of(graph, exchange, key, &Message { headers, ..NONE })
+}
+
+fn routes_of(
+    graph: &Graph<u32>,
+    exchange: &str,
+    key: &str,
+    message: &impl MessageView,
+) -> Routes<u32> {
     let mut out = Routes::new();
     let exchange = graph.get(exchange.as_bytes()).unwrap();
-    graph.route(
-        exchange,
-        key.as_bytes(),
-        || headers.iter().copied(),
-        &mut out,
-    );
+    graph.route(exchange, key.as_bytes(), message, &mut out);
     out
 }
 

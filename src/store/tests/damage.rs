@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::{LogPos, QueueId};
 use crate::store::directory::{Parts, recover};
+use crate::store::format::{BATCH_MAGIC, BatchHeader};
 use crate::store::shared::Group;
 use crate::store::{LogError, Options, StoreError, Table};
 
@@ -134,6 +135,43 @@ fn a_whole_record_in_the_wrong_place_is_no_record() {
 }
 
 #[test]
+fn a_message_cannot_pretend_to_be_the_log() {
+    // Every place in the torn batch looks like the header of a batch that proves damage.
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    let parts = recover(
+        Arc::new(io.clone()),
+        Box::new(rows.clone()),
+        Options::default(),
+    );
+    let Parts {
+        log, mut writer, ..
+    } = parts.unwrap();
+    let start = log.durable().offset() + 32 + 9 + 1 + 8 + 1 + 1;
+    let forged = (0..20).flat_map(|n| {
+        let position = LogPos::new(1, start + 32 * n);
+        let synced = LogPos(position.0 - 1);
+        BatchHeader {
+            payload_bytes: 9,
+            position,
+            synced,
+            records_crc: 0,
+        }
+        .encode(0)
+    });
+    let mut batch = log.batch();
+    batch.publish(1, &[Q], &[&forged.collect::<Vec<u8>>()]);
+    let _ = log.append(batch).unwrap();
+    let mut group = Group::default();
+    log.shared.take(&mut group, None);
+    writer.turn(&mut group).unwrap();
+    let (name, mut content) = io.files().pop_first().unwrap();
+    assert_eq!(content[start as usize..][..2], BATCH_MAGIC);
+    content[40] ^= 1;
+    io.put_file(&name, content);
+    assert!(open(&io, &rows).unwrap().queues.is_empty());
+}
+
+#[test]
 fn any_tail_may_be_missing() {
     let (io, rows) = (SimIo::new(1), SimRows::default());
     let states = write(&io, &rows, 5, 1 << 20);
@@ -145,6 +183,12 @@ fn any_tail_may_be_missing() {
             torn.resize(bytes + zeros, 0);
             let (io, rows) = (SimIo::new(1), SimRows::default());
             io.put_file(name, torn);
+            if bytes < 32 {
+                // The header was on disk before the file had a name.
+                let found = open(&io, &rows);
+                assert!(matches!(found, Err(StoreError::Corrupt { offset: 0, .. })));
+                continue;
+            }
             let held = open(&io, &rows).unwrap();
             assert!(
                 states.iter().any(|state| state.queues == held.queues),

@@ -37,15 +37,17 @@ proptest! {
     }
 
     #[test]
-    fn headers(segment in 1_u32.., end: u32, payload_bytes in 1_u32.., synced: u64, crc: u32) {
-        let file = FileHeader { segment, previous_end: end };
+    fn headers(segment in 1_u32.., end: u32, payload_bytes in 1_u32.., synced: u64, crc: u32, nonce: u32) {
+        let file = FileHeader { segment, previous_end: end, nonce };
         prop_assert_eq!(FileHeader::decode(&file.encode(), segment), Ok(file));
         prop_assert!(FileHeader::decode(&file.encode(), segment - 1).is_err());
         let position = LogPos::new(segment, end);
         let (synced, records_crc) = (LogPos(synced), crc);
         let batch = BatchHeader { payload_bytes, position, synced, records_crc };
-        prop_assert_eq!(BatchHeader::decode(&batch.encode(), position), Ok(batch));
-        prop_assert!(BatchHeader::decode(&batch.encode(), LogPos(position.0 ^ 1)).is_err());
+        prop_assert_eq!(BatchHeader::decode(&batch.encode(nonce), position, nonce), Ok(batch));
+        let sealed = batch.encode(nonce);
+        prop_assert!(BatchHeader::decode(&sealed, LogPos(position.0 ^ 1), nonce).is_err());
+        prop_assert!(BatchHeader::decode(&sealed, position, !nonce).is_err());
     }
 
     #[test]

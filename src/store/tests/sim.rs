@@ -222,7 +222,7 @@ impl Io for SimIo {
         Ok(self.0.lock().names.keys().cloned().collect())
     }
 
-    fn create(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {
+    fn create(&self, name: &str, content: &[u8]) -> io::Result<Arc<dyn IoFile>> {
         let mut state = self.0.lock();
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -235,6 +235,15 @@ impl Io for SimIo {
             return Err(io::Error::other("crash before the directory was synced"));
         }
         let id = state.new_file(name);
+        let (synced, current) = (content.to_vec(), content.to_vec());
+        state.files.insert(
+            id,
+            FileState {
+                synced,
+                current,
+                unsynced: Vec::new(),
+            },
+        );
         if fault.is_some() {
             return Err(io::Error::other("crash after the directory was synced"));
         }

@@ -1,0 +1,320 @@
+//! A connection's state machine over a real broker, without a socket: frames in, frames out.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, parse_class};
+use bytes::{Bytes, BytesMut};
+
+use super::link::{Capabilities, Link};
+use super::outbox::Outbox;
+use super::session::{Go, Session};
+use super::{OutBuffer, Settings};
+use crate::base::{AmqpError, ConnectionId, Name};
+use crate::broker::{Broker, ConnectionHandle, DeleteIf, Publisher, QueueDeclaration, Vhost};
+use crate::codec::encode::{self, short_string};
+use crate::codec::{FrameCursor, FrameKind, RawTable};
+use crate::config::Config;
+use crate::message::{Facts, Message};
+
+const FRAME_MAX: u32 = 131_072;
+const ELSEWHERE: ConnectionId = ConnectionId(1000);
+
+struct Bench {
+    session: Session,
+    outbox: Arc<Outbox>,
+    vhost: Arc<Vhost>,
+    broker: Arc<Broker>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A session with channel 1 open.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: dir.path().join("data"),
+            ..Config::default()
+        };
+        let broker = Arc::new(Broker::open(&config).unwrap());
+        let vhost = broker.vhost("/").unwrap();
+        let outbox = Arc::new(Outbox::default());
+        let link = Link {
+            id: broker.connect(outbox.clone()),
+            broker: broker.clone(),
+            settings: Arc::new(Settings::from(&config)),
+            vhost: vhost.clone(),
+            user: "guest".into(),
+            capabilities: Capabilities {
+                consumer_cancel_notify: true,
+                ..Capabilities::default()
+            },
+            frame_max: FRAME_MAX,
+            outbox: outbox.clone(),
+            out: OutBuffer::default(),
+            exclusive: Vec::new(),
+        };
+        let mut bench = Bench {
+            session: Session::new(link, 10),
+            outbox,
+            vhost,
+            broker,
+            _dir: dir,
+        };
+        bench.send(AMQPClass::Channel(channel::AMQPMethod::Open(
+            channel::Open {},
+        )));
+        bench.out();
+        bench
+    }
+
+    fn declare(&self, name: &str, durable: bool) {
+        let wanted = QueueDeclaration {
+            name: name.into(),
+            durable,
+            exclusive: false,
+            auto_delete: false,
+            arguments: RawTable::default(),
+        };
+        let declared = self.vhost.declare_queue(&wanted, ELSEWHERE).unwrap();
+        assert_eq!(&*declared.value.name, name);
+    }
+
+    fn delete(&self, name: &str) {
+        let deleted = self
+            .vhost
+            .delete_queue(&name.into(), DeleteIf::default(), ELSEWHERE);
+        let _ = deleted.unwrap().value;
+    }
+
+    fn publish(&self, queue: &str, count: usize, body_len: usize) {
+        let mut publisher = Publisher::new(self.vhost.clone());
+        let body = Bytes::from(vec![0; body_len]);
+        for _ in 0..count {
+            publisher.check_exchange(b"").unwrap();
+            let facts = Facts::default();
+            let queue = queue.as_bytes();
+            let message = Message::from_parts(b"", queue, b"\0\0", vec![body.clone()], facts);
+            publisher.publish(message);
+        }
+        publisher.flush().unwrap();
+    }
+
+    fn send(&mut self, method: AMQPClass) {
+        self.send_all(&[method]);
+    }
+
+    /// As one read.
+    fn send_all(&mut self, methods: &[AMQPClass]) {
+        let mut frames = BytesMut::new();
+        for method in methods {
+            encode::write_method(&mut frames, 1, method);
+        }
+        assert_eq!(self.session.frames(&frames.freeze()), Ok(Go::On));
+    }
+
+    fn consume(&mut self, queue: &str, no_ack: bool) {
+        self.send(AMQPClass::Basic(basic::AMQPMethod::Consume(
+            basic::Consume {
+                queue: short_string(queue),
+                consumer_tag: short_string(&format!("of {queue}")),
+                no_ack,
+                ..basic::Consume::default()
+            },
+        )));
+    }
+
+    /// What a task does in one round: takes what others left, and writes everything. Methods as
+    /// words, bodies left out.
+    fn round(&mut self) -> Vec<String> {
+        let reason = self.session.work();
+        assert_eq!(reason, None);
+        self.out()
+    }
+
+    fn out(&mut self) -> Vec<String> {
+        let mut octets = BytesMut::new();
+        while self.session.link.out.sendable_len() > 0 {
+            let written = self.session.link.out.write_with(|slices| {
+                slices.iter().for_each(|s| octets.extend_from_slice(s));
+                Ok(slices.iter().map(|s| s.len()).sum())
+            });
+            written.unwrap();
+        }
+        self.session.written();
+        let octets = octets.freeze();
+        let mut cursor = FrameCursor::new(&octets);
+        let mut said = Vec::new();
+        while let Some(frame) = cursor.next_frame().unwrap() {
+            if frame.kind == FrameKind::Method {
+                said.push(word(&parse_class(frame.payload).unwrap().1));
+            }
+        }
+        said
+    }
+}
+
+fn word(method: &AMQPClass) -> String {
+    match method {
+        AMQPClass::Basic(basic::AMQPMethod::Deliver(m)) => {
+            format!("{} {}", m.consumer_tag, m.delivery_tag)
+        }
+        AMQPClass::Basic(basic::AMQPMethod::Cancel(m)) => format!("cancel {}", m.consumer_tag),
+        AMQPClass::Basic(basic::AMQPMethod::CancelOk(m)) => {
+            format!("cancel-ok {}", m.consumer_tag)
+        }
+        AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_)) => "consume-ok".into(),
+        AMQPClass::Basic(basic::AMQPMethod::QosOk(_)) => "qos-ok".into(),
+        AMQPClass::Basic(basic::AMQPMethod::Ack(m)) => format!("ack {}", m.delivery_tag),
+        AMQPClass::Channel(channel::AMQPMethod::OpenOk(_)) => "open-ok".into(),
+        AMQPClass::Channel(channel::AMQPMethod::Close(_)) => "channel.close".into(),
+        AMQPClass::Confirm(_) => "select-ok".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn cancel(queue: &str) -> AMQPClass {
+    AMQPClass::Basic(basic::AMQPMethod::Cancel(basic::Cancel {
+        consumer_tag: short_string(&format!("of {queue}")),
+        nowait: false,
+    }))
+}
+
+fn ack(delivery_tag: u64) -> AMQPClass {
+    AMQPClass::Basic(basic::AMQPMethod::Ack(basic::Ack {
+        delivery_tag,
+        multiple: false,
+    }))
+}
+
+#[test]
+fn a6_7_the_end_of_a_queue_is_told_though_another_consumer_is_cancelled_meanwhile() {
+    let mut bench = Bench::new();
+    for queue in ["a", "b"] {
+        bench.declare(queue, false);
+        bench.consume(queue, false);
+    }
+    bench.out();
+    bench.delete("a");
+    bench.send(cancel("b"));
+    let mut said = bench.out();
+    said.extend(bench.round());
+    said.sort();
+    assert_eq!(said, ["cancel of a", "cancel-ok of b"]);
+}
+
+#[test]
+fn an_order_to_close_is_kept_though_a_consumer_is_cancelled_meanwhile() {
+    let mut bench = Bench::new();
+    bench.declare("a", false);
+    bench.consume("a", false);
+    bench.outbox.close(AmqpError::shutdown());
+    bench.send(cancel("a"));
+    assert_eq!(bench.session.work(), Some(AmqpError::shutdown()));
+}
+
+#[test]
+fn a_cancel_that_crosses_the_end_of_its_queue_is_answered_and_hits_no_later_consumer() {
+    let mut bench = Bench::new();
+    bench.declare("a", false);
+    bench.declare("b", false);
+    bench.consume("a", false);
+    bench.out();
+    bench.delete("a");
+    bench.send(cancel("a"));
+    // Gets the number that the first one had.
+    bench.consume("b", true);
+    let mut said = bench.out();
+    said.extend(bench.round());
+    assert!(said.contains(&"cancel-ok of a".to_owned()), "{said:?}");
+    assert!(!said.contains(&"cancel of b".to_owned()), "{said:?}");
+    bench.publish("b", 1, 1);
+    assert_eq!(bench.round(), ["of b 1"]);
+}
+
+#[test]
+fn a2_nothing_is_confirmed_on_a_channel_that_was_closed() {
+    let mut bench = Bench::new();
+    bench.declare("a", true);
+    bench.broker.log().sync().unwrap();
+    let select = confirm::Select { nowait: false };
+    bench.send(AMQPClass::Confirm(confirm::AMQPMethod::Select(select)));
+    assert_eq!(bench.out(), ["select-ok"]);
+
+    let mut frames = BytesMut::new();
+    let publish = basic::Publish {
+        routing_key: short_string("a"),
+        ..basic::Publish::default()
+    };
+    let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
+    encode::write_method(&mut frames, 1, &publish);
+    encode::content_header(&mut frames, 1, 0, &[0x10, 0, 2]);
+    encode::write_method(&mut frames, 1, &ack(77));
+    bench.session.frames(&frames.freeze()).unwrap();
+    let mut said = bench.out();
+    bench.broker.log().sync().unwrap();
+    said.extend(bench.round());
+    let closed = said.iter().position(|word| word == "channel.close");
+    assert_eq!(closed, Some(said.len() - 1), "{said:?}");
+    let ready = bench.vhost.queue(&Name::from("a"), ELSEWHERE).unwrap();
+    assert_eq!(ready.lock().ready_len(), 1, "published before the fault");
+}
+
+#[test]
+fn a_long_queue_leaves_room_for_the_others_of_its_connection() {
+    let mut bench = Bench::new();
+    for (queue, count) in [("long", 100), ("short", 3)] {
+        bench.declare(queue, false);
+        bench.publish(queue, count, 400_000);
+    }
+    bench.consume("long", true);
+    bench.consume("short", true);
+    let mut said = bench.out();
+    for _ in 0..20 {
+        said.extend(bench.round());
+    }
+    let of = |queue: &str| said.iter().filter(|word| word.contains(queue)).count();
+    assert_eq!(of("short"), 3, "of the other {} were sent", of("long"));
+    assert!(of("long") < 100);
+}
+
+#[test]
+fn a6_2_shared_credit_goes_round_among_the_channels_consumers() {
+    let mut bench = Bench::new();
+    for queue in ["a", "b", "c"] {
+        bench.declare(queue, false);
+        bench.publish(queue, 50, 1);
+    }
+    let qos = basic::Qos {
+        prefetch_count: 1,
+        global: true,
+    };
+    bench.send(AMQPClass::Basic(basic::AMQPMethod::Qos(qos)));
+    for queue in ["a", "b", "c"] {
+        bench.consume(queue, false);
+    }
+    let mut said = bench.out();
+    said.retain(|word| word.starts_with("of"));
+    for tag in 1..=30 {
+        let round = bench.round();
+        said.extend(round.into_iter().filter(|word| word.starts_with("of")));
+        assert_eq!(said.len(), tag, "one at a time: {said:?}");
+        bench.send(ack(tag as u64));
+    }
+    for queue in ["of a", "of b", "of c"] {
+        let count = said.iter().filter(|word| word.starts_with(queue)).count();
+        assert!((8..=12).contains(&count), "{queue}: {count} of 30");
+    }
+}
+
+#[test]
+fn a6_8_what_is_handed_over_while_a_channel_ends_goes_back() {
+    let mut bench = Bench::new();
+    bench.declare("a", false);
+    bench.publish("a", 5, 10);
+    bench.consume("a", false);
+    // Delivered, and not yet taken from the outbox.
+    bench.session.end();
+    let queue = bench.vhost.queue(&Name::from("a"), ELSEWHERE).unwrap();
+    let queue = queue.lock();
+    assert_eq!((queue.ready_len(), queue.unacked_len()), (5, 0));
+}

@@ -1,0 +1,186 @@
+//! What follows when a queue was changed: records of what was consumed, dead letters, timers.
+//!
+//! Owns the order in which they follow. A dead letter to a durable queue is one record in the log
+//! that takes the message out of one queue and puts it into the others: no crash can lose it or
+//! double it. Dead letters can make further queues overflow; that is worked off in a list, never by
+//! recursion.
+
+use std::collections::VecDeque;
+
+use super::letters::Letter;
+use super::vhost::Vhost;
+use crate::base::{AmqpError, LogPos, QueueId, clock};
+use crate::message::Message;
+use crate::queue::{Dead, Effects, Queue, QueueRef};
+use crate::router::Routes;
+use crate::store::{Batch, RecordOffset};
+
+/// A letter on its way into a queue.
+struct Posted {
+    to: QueueRef,
+    record: Option<RecordOffset>,
+    message: Message,
+}
+
+impl Vhost {
+    /// Changes a queue, delivers what can be delivered, and does what follows. The log position that
+    /// makes it last.
+    pub(super) fn change_queue<T>(
+        &self,
+        queue: &QueueRef,
+        effects: &mut Effects,
+        change: impl FnOnce(&mut Queue, u64, &mut Effects) -> T,
+    ) -> Result<(T, LogPos), AmqpError> {
+        let now_ms = clock::now_ms();
+        let value = {
+            let mut state = queue.lock();
+            let value = change(&mut state, now_ms, effects);
+            state.dispatch(effects);
+            state.wake(now_ms, effects);
+            value
+        };
+        let end = self.follow_up(queue, effects)?;
+        Ok((value, end))
+    }
+
+    /// Does what `effects` of `queue` ask for, and empties them.
+    pub(super) fn follow_up(
+        &self,
+        queue: &QueueRef,
+        effects: &mut Effects,
+    ) -> Result<LogPos, AmqpError> {
+        if effects.is_empty() {
+            return Ok(LogPos::NONE);
+        }
+        if effects.dead.is_empty() {
+            return self.note(queue, effects);
+        }
+        let mut end = LogPos::NONE;
+        let mut todo = VecDeque::from([(queue.clone(), std::mem::take(effects))]);
+        while let Some((queue, mut effects)) = todo.pop_front() {
+            end = end.max(self.post(&queue, &mut effects, &mut todo)?);
+        }
+        Ok(end)
+    }
+
+    /// The part without dead letters.
+    fn note(&self, queue: &QueueRef, effects: &mut Effects) -> Result<LogPos, AmqpError> {
+        if let Some(at_ms) = effects.wake_at_ms.take() {
+            self.timers.set(queue, at_ms);
+        }
+        if effects.consumed.is_empty() {
+            return Ok(LogPos::NONE);
+        }
+        let mut batch = self.log.batch();
+        batch.ack(queue.id, effects.consumed.iter().copied());
+        let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
+        self.log.release_all(effects.consumed.drain(..));
+        Ok(appended.end())
+    }
+
+    /// Publishes the dead of one queue. What that does to other queues is added to `todo`.
+    fn post(
+        &self,
+        queue: &QueueRef,
+        effects: &mut Effects,
+        todo: &mut VecDeque<(QueueRef, Effects)>,
+    ) -> Result<LogPos, AmqpError> {
+        let dead = std::mem::take(&mut effects.dead);
+        let moved: Vec<LogPos> = dead.iter().map(|d| d.pos).filter(|p| p.is_some()).collect();
+        let mut batch = self.log.batch();
+        let mut posted = Vec::new();
+        for dead in dead {
+            self.address(queue, &dead, &mut batch, &mut posted);
+        }
+        let noted = self.note(queue, effects)?;
+        let appended = match batch.is_empty() {
+            true => None,
+            false => Some(self.log.append(batch).map_err(|_| AmqpError::internal())?),
+        };
+        self.log.release_all(moved);
+        // Stable: each queue gets its letters in the order of the deaths.
+        posted.sort_by_key(|letter| letter.to.id);
+        for of_one in posted.chunk_by(|a, b| a.to == b.to) {
+            let Some(to) = of_one.first().map(|letter| letter.to.clone()) else {
+                continue;
+            };
+            let mut effects = Effects::default();
+            let now_ms = clock::now_ms();
+            let mut state = to.lock();
+            for letter in of_one {
+                let pos = match (&appended, letter.record) {
+                    (Some(appended), Some(record)) => appended.position(record),
+                    _ => LogPos::NONE,
+                };
+                // A full queue that refuses loses it: at most once, as RabbitMQ's default (A7.8).
+                let _ = state.publish(pos, letter.message.clone(), now_ms, &mut effects);
+            }
+            state.dispatch(&mut effects);
+            state.wake(now_ms, &mut effects);
+            drop(state);
+            if !effects.is_empty() {
+                todo.push_back((to, effects));
+            }
+        }
+        Ok(appended.map_or(noted, |appended| appended.end().max(noted)))
+    }
+
+    /// Finds where a dead message goes, and writes the record of it.
+    fn address(&self, from: &QueueRef, dead: &Dead, batch: &mut Batch, posted: &mut Vec<Posted>) {
+        let Some(to) = &from.options.dead_letter else {
+            return;
+        };
+        let now_ms = clock::now_ms();
+        let letter = Letter::new(&dead.message, &from.name, dead.reason, now_ms / 1000, to);
+        let mut routes = Routes::new();
+        let found = self
+            .topology()
+            .route(&letter.message, &letter.extra_keys, &mut routes);
+        let targets: Vec<QueueRef> = found
+            .into_iter()
+            .filter(|queue| !letter.is_cycle(&queue.name))
+            .collect();
+        let durable: Vec<QueueId> = match letter.message.persistent() {
+            true => targets
+                .iter()
+                .filter(|queue| queue.durable)
+                .map(|queue| queue.id)
+                .collect(),
+            false => Vec::new(),
+        };
+        let record =
+            match (dead.pos.is_some(), durable.is_empty()) {
+                (false, true) => None,
+                (true, true) => {
+                    batch.ack(from.id, [dead.pos]);
+                    None
+                }
+                (true, false) => Some(letter.message.with_logged(|parts| {
+                    batch.move_to(from.id, dead.pos, now_ms, &durable, parts)
+                })),
+                (false, false) => Some(
+                    letter
+                        .message
+                        .with_logged(|parts| batch.publish(now_ms, &durable, parts)),
+                ),
+            };
+        posted.extend(targets.into_iter().map(|to| Posted {
+            record: record.filter(|_| to.durable),
+            to,
+            message: letter.message.clone(),
+        }));
+    }
+
+    /// A queue's time has come: messages that expired, or the whole queue.
+    pub(super) fn on_timer(&self, queue: &QueueRef) -> Result<(), AmqpError> {
+        let changed = self.change_queue(queue, &mut Effects::default(), |state, now_ms, _| {
+            state.is_expired(now_ms)
+        });
+        let (expired, _) = changed?;
+        match expired {
+            // Nobody waits for it to be on disk: after a crash the queue expires again.
+            true => self.delete_expired(queue).map(|_| ()),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Rows of the reference, one by one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use super::port::{Line, Port};
+use super::{message, number};
+use crate::base::LogPos;
+use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Queue, Slot, SubscribeError};
+
+/// A queue, and the trouble of calling it taken off.
+struct Bench {
+    queue: Queue,
+    next_consumer: u32,
+}
+
+impl Bench {
+    fn new(max_priority: u8) -> Self {
+        Bench {
+            queue: Queue::new(max_priority),
+            next_consumer: 0,
+        }
+    }
+
+    fn put(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            let mut effects = Effects::default();
+            let pos = LogPos(1000 + number);
+            self.queue.publish(pos, message(number, 0, 0), &mut effects);
+        }
+    }
+
+    fn put_with_priority(&mut self, number: u64, priority: u8) {
+        let message = message(number, priority, 0);
+        self.queue
+            .publish(LogPos::NONE, message, &mut Effects::default());
+    }
+
+    fn consume(&mut self, line: &Arc<Line>, prefetch: u32) -> (ConsumerKey, Arc<Port>) {
+        self.subscribe(line, prefetch, false, false).unwrap()
+    }
+
+    fn subscribe(
+        &mut self,
+        line: &Arc<Line>,
+        prefetch: u32,
+        no_ack: bool,
+        exclusive: bool,
+    ) -> Result<(ConsumerKey, Arc<Port>), SubscribeError> {
+        let port = Port::new(line, self.next_consumer);
+        self.next_consumer += 1;
+        let key = self.queue.subscribe(ConsumerSpec {
+            tag: "tag".into(),
+            token: port.token,
+            no_ack,
+            exclusive,
+            prefetch,
+            port: port.clone(),
+        })?;
+        Ok((key, port))
+    }
+
+    fn dispatch(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        self.queue.dispatch(&mut effects);
+        effects
+    }
+
+    fn get(&mut self) -> Option<(u64, Slot, bool)> {
+        let got = self.queue.get(false, &mut Effects::default())?;
+        Some((number(&got.message), got.slot, got.redelivered))
+    }
+
+    fn drain(&mut self) -> Vec<u64> {
+        std::iter::from_fn(|| self.get().map(|(number, ..)| number)).collect()
+    }
+}
+
+#[test]
+fn a4_8_purge_takes_the_ready_messages_only() {
+    let mut bench = Bench::new(0);
+    bench.put(1..=3);
+    let (_, slot, _) = bench.get().unwrap();
+    let mut effects = Effects::default();
+    assert_eq!(bench.queue.purge(&mut effects), 2);
+    assert_eq!(effects.consumed, [LogPos(1002), LogPos(1003)]);
+    bench.queue.requeue([slot], &mut effects);
+    assert_eq!(bench.drain(), [1]);
+}
+
+#[test]
+fn a4_9_delete_counts_the_ready_messages_and_tells_the_consumers() {
+    let mut bench = Bench::new(0);
+    let (_, port) = bench.consume(&Line::wide(), 1);
+    bench.put(1..=3);
+    bench.dispatch();
+    let mut effects = Effects::default();
+    assert_eq!(bench.queue.close(&mut effects), 2);
+    assert!(port.cancelled.load(SeqCst));
+    effects.consumed.sort();
+    let all = [LogPos(1001), LogPos(1002), LogPos(1003)];
+    assert_eq!(effects.consumed, all);
+}
+
+#[test]
+fn a4_12_a_requeued_message_returns_to_its_place_and_says_so() {
+    let mut bench = Bench::new(0);
+    bench.put(1..=6);
+    let slots: Vec<Slot> = (0..5).map(|_| bench.get().unwrap().1).collect();
+    let mut effects = Effects::default();
+    // In no order: 5, then 2, then 4. Message 6 was never out.
+    for at in [4, 1, 3] {
+        bench.queue.requeue([slots[at]], &mut effects);
+    }
+    assert!(effects.consumed.is_empty());
+    let seen: Vec<(u64, bool)> =
+        std::iter::from_fn(|| bench.get().map(|(n, _, again)| (n, again))).collect();
+    assert_eq!(seen, [(2, true), (4, true), (5, true), (6, false)]);
+}
+
+/// A channel that ends with many unacked messages, before a backlog: none of them may cost a move of
+/// all that returned before it.
+#[test]
+fn a4_12_requeueing_many_before_a_backlog_costs_little() {
+    const OUT: usize = 200_000;
+    let mut bench = Bench::new(0);
+    bench.put(0..3 * OUT as u64);
+    let slots: Vec<Slot> = (0..OUT).map(|_| bench.get().unwrap().1).collect();
+    let (odd, even): (Vec<Slot>, Vec<Slot>) = slots.iter().partition(|slot| slot.0 % 2 == 1);
+    let began = Instant::now();
+    for some in [odd, even] {
+        bench.queue.requeue(some, &mut Effects::default());
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(bench.drain().into_iter().eq(0..3 * OUT as u64));
+}
+
+#[test]
+fn a5_8_a_priority_above_the_queues_is_taken_for_the_highest() {
+    let mut bench = Bench::new(5);
+    bench.put_with_priority(1, 5);
+    bench.put_with_priority(2, 200);
+    bench.put_with_priority(3, 5);
+    assert_eq!(bench.drain(), [1, 2, 3]);
+}
+
+#[test]
+fn a6_1_prefetch_bounds_what_one_consumer_holds() {
+    let mut bench = Bench::new(0);
+    let (_, port) = bench.consume(&Line::wide(), 2);
+    bench.put(1..=5);
+    bench.dispatch();
+    let first = port.received();
+    assert_eq!(first.len(), 2);
+    bench.dispatch();
+    assert!(port.received().is_empty());
+    bench.queue.settle([first[1].slot], &mut Effects::default());
+    bench.dispatch();
+    assert_eq!(port.numbers(), [3]);
+}
+
+#[test]
+fn a6_2_consumers_of_two_queues_share_their_channels_credit() {
+    let line = Line::new(usize::MAX, 3);
+    let (mut one, mut two) = (Bench::new(0), Bench::new(0));
+    let (_, first) = one.consume(&line, 0);
+    let (key, second) = two.consume(&line, 0);
+    one.put(1..=2);
+    two.put(1..=5);
+    one.dispatch();
+    two.dispatch();
+    let held = first.received();
+    assert_eq!(held.len(), 2);
+    assert_eq!(second.numbers(), [1]);
+    assert!(line.waited_for.load(SeqCst));
+    one.queue.settle([held[0].slot], &mut Effects::default());
+    line.used.fetch_sub(1, SeqCst);
+    two.queue.resume(key);
+    two.dispatch();
+    assert_eq!(second.numbers(), [2]);
+}
+
+#[test]
+fn a6_3_without_acks_a_message_is_gone_when_sent_and_counts_for_no_limit() {
+    let mut bench = Bench::new(0);
+    let line = Line::new(usize::MAX, 1);
+    let (_, port) = bench.subscribe(&line, 1, true, false).unwrap();
+    bench.put(1..=3);
+    let effects = bench.dispatch();
+    assert_eq!(port.numbers(), [1, 2, 3]);
+    let all = [LogPos(1001), LogPos(1002), LogPos(1003)];
+    assert_eq!(effects.consumed, all);
+    assert_eq!(bench.queue.unacked_len(), 0);
+    assert_eq!(line.used.load(SeqCst), 0);
+}
+
+#[test]
+fn a6_4_equal_consumers_take_turns() {
+    let mut bench = Bench::new(0);
+    let line = Line::wide();
+    let ports: Vec<_> = (0..3).map(|_| bench.consume(&line, 0).1).collect();
+    bench.put(0..7);
+    bench.dispatch();
+    // The turn goes on with the next batch.
+    bench.put(7..9);
+    bench.dispatch();
+    let got: Vec<_> = ports.iter().map(|port| port.numbers()).collect();
+    assert_eq!(got, [[0, 3, 6], [1, 4, 7], [2, 5, 8]]);
+}
+
+#[test]
+fn a6_4_who_can_take_no_more_holds_nobody_up() {
+    let mut bench = Bench::new(0);
+    let line = Line::wide();
+    let (_, small) = bench.consume(&line, 1);
+    let (_, full) = bench.consume(&Line::new(0, 0), 0);
+    let (_, large) = bench.consume(&line, 0);
+    bench.put(0..5);
+    bench.dispatch();
+    assert_eq!(small.numbers(), [0]);
+    assert_eq!(full.numbers(), Vec::<u64>::new());
+    assert!(full.line.starved.load(SeqCst));
+    assert_eq!(large.numbers(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a6_6_an_exclusive_consumer_is_alone() {
+    let mut bench = Bench::new(0);
+    let line = Line::wide();
+    let refused = Some(SubscribeError::ExclusiveUse);
+    let (key, _) = bench.consume(&line, 0);
+    assert_eq!(bench.subscribe(&line, 0, false, true).err(), refused);
+    assert!(bench.queue.unsubscribe(key));
+    let (key, _) = bench.subscribe(&line, 0, false, true).unwrap();
+    assert_eq!(bench.subscribe(&line, 0, false, false).err(), refused);
+    assert!(bench.queue.unsubscribe(key));
+    assert!(bench.subscribe(&line, 0, false, false).is_ok());
+}
+
+#[test]
+fn a6_8_cancel_leaves_unacked_messages_out() {
+    let mut bench = Bench::new(0);
+    let (key, port) = bench.consume(&Line::wide(), 0);
+    bench.put(1..=2);
+    bench.dispatch();
+    let held = port.received();
+    assert!(bench.queue.unsubscribe(key));
+    assert_eq!((bench.queue.ready_len(), bench.queue.unacked_len()), (0, 2));
+    // Another takes the same place in the queue's table; the acks are not counted for it.
+    let (_, other) = bench.consume(&Line::wide(), 1);
+    bench.put(3..=5);
+    bench.dispatch();
+    assert_eq!(other.numbers(), [3]);
+    let mut effects = Effects::default();
+    bench
+        .queue
+        .settle(held.iter().map(|d| d.slot), &mut effects);
+    bench.dispatch();
+    assert_eq!(effects.consumed, [LogPos(1001), LogPos(1002)]);
+    assert!(other.received().is_empty());
+}
+
+#[test]
+fn a6_9_get_says_how_many_are_left() {
+    let mut bench = Bench::new(0);
+    bench.put(1..=3);
+    let mut effects = Effects::default();
+    let got = bench.queue.get(true, &mut effects).unwrap();
+    assert_eq!((number(&got.message), got.ready_left), (1, 2));
+    assert_eq!(effects.consumed, [LogPos(1001)]);
+}
+
+#[test]
+fn a6_19_a_new_consumer_gets_nothing_before_the_next_dispatch() {
+    let mut bench = Bench::new(0);
+    bench.put(1..=2);
+    let (_, port) = bench.consume(&Line::wide(), 0);
+    assert!(port.received().is_empty());
+    bench.dispatch();
+    assert_eq!(port.numbers(), [1, 2]);
+}
+
+#[test]
+fn a7_11_higher_priorities_go_first_whatever_waits() {
+    let mut bench = Bench::new(9);
+    for (number, priority) in [(1, 0), (2, 9), (3, 4), (4, 9), (5, 0), (6, 4)] {
+        bench.put_with_priority(number, priority);
+    }
+    let (_, slot, _) = bench.get().unwrap();
+    bench.put_with_priority(7, 9);
+    bench.queue.requeue([slot], &mut Effects::default());
+    assert_eq!(bench.drain(), [2, 4, 7, 3, 6, 1, 5]);
+}
+
+#[test]
+fn a7_11_an_ordinary_queue_knows_no_priorities() {
+    let mut bench = Bench::new(0);
+    bench.put_with_priority(1, 0);
+    bench.put_with_priority(2, 9);
+    assert_eq!(bench.drain(), [1, 2]);
+}
+
+#[test]
+fn who_was_starved_goes_on_after_resume() {
+    let mut bench = Bench::new(0);
+    let line = Line::new(1, 0);
+    let (key, port) = bench.consume(&line, 0);
+    bench.put(1..=3);
+    bench.dispatch();
+    assert_eq!(port.numbers(), [1]);
+    line.pending.store(0, SeqCst);
+    bench.dispatch();
+    assert!(port.numbers().is_empty(), "not in the ring before resume");
+    bench.queue.resume(key);
+    bench.dispatch();
+    assert_eq!(port.numbers(), [2]);
+}

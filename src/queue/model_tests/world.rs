@@ -1,0 +1,508 @@
+//! Two queues, two channels, any number of consumers, and the naive model beside them.
+//!
+//! The model of a queue is a sorted list of ready messages and a map of unacked ones. Whom a message
+//! goes to is not predicted but judged: messages leave in order, turns are equal, limits hold, and
+//! nobody who could take a ready message is passed over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::port::{Line, Port};
+use super::{message, number};
+use crate::base::LogPos;
+use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Queue, Slot, SubscribeError};
+
+#[derive(Debug, Clone, PartialEq)]
+struct Sent {
+    number: u64,
+    priority: u8,
+    seq: u64,
+    pos: LogPos,
+    redelivered: bool,
+    size: usize,
+}
+
+struct Taker {
+    key: ConsumerKey,
+    port: Arc<Port>,
+    line: usize,
+    no_ack: bool,
+    exclusive: bool,
+    prefetch: u32,
+    in_flight: u32,
+}
+
+impl Taker {
+    /// Whether it could take a message now.
+    fn is_able(&self) -> bool {
+        let line = &self.port.line;
+        let below_prefetch = self.prefetch == 0 || self.in_flight < self.prefetch;
+        line.room() > 0 && (self.no_ack || (below_prefetch && line.has_credit()))
+    }
+}
+
+struct Unacked {
+    sent: Sent,
+    /// Number of the consumer, and its channel, whose credit it holds.
+    consumer: Option<(u32, usize)>,
+}
+
+struct Side {
+    queue: Queue,
+    max_priority: u8,
+    next_seq: u64,
+    ready: Vec<Sent>,
+    unacked: BTreeMap<Slot, Unacked>,
+    takers: Vec<Taker>,
+    /// Nothing was put in, or made possible, since the last dispatch.
+    dispatched: bool,
+}
+
+impl Side {
+    fn new(max_priority: u8) -> Self {
+        Side {
+            queue: Queue::new(max_priority),
+            max_priority,
+            next_seq: 0,
+            ready: Vec::new(),
+            unacked: BTreeMap::new(),
+            takers: Vec::new(),
+            dispatched: true,
+        }
+    }
+
+    fn put(&mut self, sent: Sent) {
+        self.ready.push(sent);
+        self.ready
+            .sort_by_key(|sent| (u8::MAX - sent.priority, sent.seq));
+    }
+
+    fn taker(&mut self, number: u32) -> Option<&mut Taker> {
+        self.takers
+            .iter_mut()
+            .find(|taker| taker.port.token.number == number)
+    }
+}
+
+pub(super) struct World {
+    rng: StdRng,
+    sides: [Side; 2],
+    lines: [Arc<Line>; 2],
+    next_number: u64,
+    next_consumer: u32,
+    next_pos: u64,
+    pub(super) delivered: usize,
+}
+
+fn sorted(mut positions: Vec<LogPos>) -> Vec<LogPos> {
+    positions.retain(|pos| pos.is_some());
+    positions.sort();
+    positions
+}
+
+fn check(what: &str, effects: Effects, expected: Vec<LogPos>) {
+    assert_eq!(sorted(effects.consumed), sorted(expected), "{what}");
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let levels = [0, 5, 255];
+        let mut side = || Side::new(*levels.choose(&mut rng).unwrap());
+        let sides = [side(), side()];
+        let lines = [
+            Line::new(rng.random_range(1..2000), rng.random_range(0..6)),
+            Line::new(rng.random_range(1..2000), 0),
+        ];
+        World {
+            rng,
+            sides,
+            lines,
+            next_number: 0,
+            next_consumer: 0,
+            next_pos: 1,
+            delivered: 0,
+        }
+    }
+
+    /// One random operation, then every check.
+    pub(super) fn step(&mut self) {
+        let at = self.rng.random_range(0..2);
+        match self.rng.random_range(0..100) {
+            0..30 => self.publish(at),
+            30..40 => self.get(at),
+            40..58 => self.settle(at, false),
+            58..68 => self.settle(at, true),
+            68..73 => self.subscribe(at),
+            73..76 => self.unsubscribe(at),
+            76..90 => self.write(at),
+            90..93 => self.limit(at),
+            93..97 => self.dispatch(at),
+            97 => self.purge(at),
+            98 => self.needless_resume(at),
+            _ => self.close(at),
+        }
+        self.check();
+    }
+
+    fn publish(&mut self, at: usize) {
+        for _ in 0..self.rng.random_range(1..5) {
+            let number = self.next_number;
+            self.next_number += 1;
+            let priority = self.rng.random_range(0..13);
+            let pos = match self.rng.random() {
+                true => LogPos(self.next_pos),
+                false => LogPos::NONE,
+            };
+            self.next_pos += 1;
+            let message = message(number, priority, self.rng.random_range(0..200));
+            let side = &mut self.sides[at];
+            let mut sent = Sent {
+                number,
+                priority: priority.min(side.max_priority),
+                seq: side.next_seq,
+                pos,
+                redelivered: false,
+                size: message.size(),
+            };
+            side.next_seq += 1;
+            if self.rng.random_range(0..10) == 0 {
+                sent.redelivered = self.rng.random();
+                side.queue.restore(pos, message, sent.redelivered);
+            } else {
+                let mut effects = Effects::default();
+                side.queue.publish(pos, message, &mut effects);
+                check("publish", effects, vec![]);
+            }
+            side.put(sent);
+            side.dispatched = false;
+        }
+        self.perhaps_dispatch(at);
+    }
+
+    fn perhaps_dispatch(&mut self, at: usize) {
+        if self.rng.random_range(0..4) > 0 {
+            self.dispatch(at);
+        }
+    }
+
+    fn dispatch(&mut self, at: usize) {
+        let counts = self.dispatch_unjudged(at);
+        // Equal turns: who could go on has no fewer than anyone, but for the turn at hand. Credit may
+        // have come back to consumers that their channel has not resumed yet.
+        let takers = &self.sides[at].takers;
+        let in_turn = |t: &Taker| t.is_able() && !t.port.line.waited_for.load(SeqCst);
+        let able = counts.iter().zip(takers).filter(|(_, t)| in_turn(t));
+        if let Some(least) = able.map(|(count, _)| *count).min() {
+            let most = counts.iter().copied().max().unwrap_or_default();
+            assert!(most <= least + 1, "one got {least}, another {most}");
+        }
+    }
+
+    /// How many messages each consumer got.
+    fn dispatch_unjudged(&mut self, at: usize) -> Vec<usize> {
+        let side = &mut self.sides[at];
+        let mut effects = Effects::default();
+        side.queue.dispatch(&mut effects);
+        side.dispatched = true;
+        let mut counts = Vec::new();
+        let mut numbers = Vec::new();
+        let mut consumed = Vec::new();
+        for taker in &mut side.takers {
+            let received = taker.port.received();
+            let mut last = None;
+            for delivery in &received {
+                let number = number(&delivery.message);
+                let found = side.ready.iter().find(|sent| sent.number == number);
+                let sent = found.expect("delivered what was not ready").clone();
+                let place = (u8::MAX - sent.priority, sent.seq);
+                assert!(last.replace(place) < Some(place), "out of order");
+                assert_eq!(delivery.redelivered, sent.redelivered, "redelivered");
+                assert_eq!(delivery.token, taker.port.token, "token");
+                numbers.push(number);
+                if taker.no_ack {
+                    assert_eq!(delivery.slot, Slot::NONE);
+                    consumed.push(sent.pos);
+                    continue;
+                }
+                taker.in_flight += 1;
+                let over = taker.prefetch > 0 && taker.in_flight > taker.prefetch;
+                assert!(!over, "prefetch {} passed", taker.prefetch);
+                let consumer = Some((taker.port.token.number, taker.line));
+                let before = side
+                    .unacked
+                    .insert(delivery.slot, Unacked { sent, consumer });
+                assert!(before.is_none(), "a slot is used twice");
+            }
+            counts.push(received.len());
+        }
+        // What went is what stood in front.
+        let mut gone: Vec<u64> = side
+            .ready
+            .drain(..numbers.len())
+            .map(|sent| sent.number)
+            .collect();
+        gone.sort_unstable();
+        numbers.sort_unstable();
+        assert_eq!(numbers, gone, "not the first ones were delivered");
+        self.delivered += numbers.len();
+        check("dispatch", effects, consumed);
+        counts
+    }
+
+    fn get(&mut self, at: usize) {
+        let no_ack = self.rng.random();
+        let side = &mut self.sides[at];
+        let mut effects = Effects::default();
+        let got = side.queue.get(no_ack, &mut effects);
+        if side.ready.is_empty() {
+            assert!(got.is_none());
+            return check("get", effects, vec![]);
+        }
+        let (got, sent) = (got.expect("there was a message"), side.ready.remove(0));
+        assert_eq!(number(&got.message), sent.number, "got out of order");
+        assert_eq!(got.redelivered, sent.redelivered);
+        assert_eq!(got.ready_left, side.ready.len());
+        if no_ack {
+            assert_eq!(got.slot, Slot::NONE);
+            return check("get", effects, vec![sent.pos]);
+        }
+        let unacked = Unacked {
+            sent,
+            consumer: None,
+        };
+        let before = side.unacked.insert(got.slot, unacked);
+        assert!(before.is_none(), "a slot is used twice");
+        check("get", effects, vec![]);
+    }
+
+    /// Settles or requeues some unacked messages, in any order.
+    fn settle(&mut self, at: usize, requeue: bool) {
+        let side = &mut self.sides[at];
+        let all: Vec<Slot> = side.unacked.keys().copied().collect();
+        let most = match self.rng.random_range(0..8) {
+            0 => all.len(),
+            _ => all.len().min(3),
+        };
+        let slots: Vec<Slot> = all.choose_multiple(&mut self.rng, most).copied().collect();
+        let mut consumed = Vec::new();
+        let mut given_back = [0; 2];
+        for slot in &slots {
+            let Unacked { mut sent, consumer } = side.unacked.remove(slot).unwrap();
+            if let Some((number, line)) = consumer {
+                given_back[line] += 1;
+                if let Some(taker) = side.taker(number) {
+                    taker.in_flight -= 1;
+                }
+            }
+            if requeue {
+                sent.redelivered = true;
+                side.put(sent);
+            } else {
+                consumed.push(sent.pos);
+            }
+            side.dispatched = false;
+        }
+        let before = self.rng.random();
+        if before {
+            self.give_back(given_back);
+        }
+        let side = &mut self.sides[at];
+        let mut effects = Effects::default();
+        match requeue {
+            true => side.queue.requeue(slots, &mut effects),
+            false => side.queue.settle(slots, &mut effects),
+        }
+        check("settle", effects, consumed);
+        self.perhaps_dispatch(at);
+        if !before {
+            self.give_back(given_back);
+        }
+        for line in 0..2 {
+            let waited_for = &self.lines[line].waited_for;
+            if given_back[line] > 0 && waited_for.swap(false, SeqCst) {
+                self.resume_all(line);
+            }
+        }
+    }
+
+    fn give_back(&mut self, counts: [u32; 2]) {
+        for (line, count) in self.lines.iter().zip(counts) {
+            line.used.fetch_sub(count, SeqCst);
+        }
+    }
+
+    fn subscribe(&mut self, at: usize) {
+        let line = self.rng.random_range(0..2);
+        let port = Port::new(&self.lines[line], self.next_consumer);
+        self.next_consumer += 1;
+        let exclusive = self.rng.random_range(0..10) == 0;
+        let no_ack = self.rng.random_range(0..3) == 0;
+        let prefetch = self.rng.random_range(0..6);
+        let side = &mut self.sides[at];
+        let result = side.queue.subscribe(ConsumerSpec {
+            tag: "tag".into(),
+            token: port.token,
+            no_ack,
+            exclusive,
+            prefetch,
+            port: port.clone(),
+        });
+        let taken = side.takers.iter().any(|taker| taker.exclusive);
+        if taken || (exclusive && !side.takers.is_empty()) {
+            assert_eq!(result.unwrap_err(), SubscribeError::ExclusiveUse);
+            return;
+        }
+        assert!(port.received().is_empty(), "delivered before consume-ok");
+        side.takers.push(Taker {
+            key: result.unwrap(),
+            port,
+            line,
+            no_ack,
+            exclusive,
+            prefetch,
+            in_flight: 0,
+        });
+        side.dispatched = false;
+        self.perhaps_dispatch(at);
+    }
+
+    fn unsubscribe(&mut self, at: usize) {
+        let side = &mut self.sides[at];
+        if side.takers.is_empty() {
+            return;
+        }
+        let index = self.rng.random_range(0..side.takers.len());
+        let gone = side.takers.remove(index);
+        let last = side.queue.unsubscribe(gone.key);
+        assert_eq!(last, side.takers.is_empty());
+        assert!(!side.queue.unsubscribe(gone.key), "gone, and not the last");
+        side.queue.resume(gone.key);
+    }
+
+    /// The socket takes some of what is pending.
+    fn write(&mut self, at: usize) {
+        let line = self.lines[at].clone();
+        let pending = line.pending.load(SeqCst);
+        let count = match self.rng.random() {
+            true => pending,
+            false => self.rng.random_range(0..=pending),
+        };
+        line.pending.store(pending - count, SeqCst);
+        if line.room() > 0 && line.starved.swap(false, SeqCst) {
+            self.resume_all(at);
+        }
+    }
+
+    /// qos with global=true.
+    fn limit(&mut self, at: usize) {
+        let limit = self.rng.random_range(0..6);
+        self.lines[at].limit.store(limit, SeqCst);
+        if self.lines[at].waited_for.swap(false, SeqCst) {
+            self.resume_all(at);
+        }
+    }
+
+    /// What a channel does when its consumers have waited for room or credit.
+    fn resume_all(&mut self, line: usize) {
+        for at in 0..2 {
+            let of_line = |taker: &&Taker| taker.line == line;
+            let takers = self.sides[at].takers.iter().filter(of_line);
+            let keys: Vec<ConsumerKey> = takers.map(|taker| taker.key).collect();
+            for key in keys {
+                self.sides[at].queue.resume(key);
+                // Those behind it are still to be resumed, so turns are not equal yet.
+                self.dispatch_unjudged(at);
+            }
+        }
+    }
+
+    fn needless_resume(&mut self, at: usize) {
+        let side = &mut self.sides[at];
+        if let Some(taker) = side.takers.choose(&mut self.rng) {
+            side.queue.resume(taker.key);
+        }
+        self.dispatch(at);
+    }
+
+    fn purge(&mut self, at: usize) {
+        let side = &mut self.sides[at];
+        let mut effects = Effects::default();
+        assert_eq!(side.queue.purge(&mut effects), side.ready.len());
+        let gone = side.ready.drain(..).map(|sent| sent.pos).collect();
+        check("purge", effects, gone);
+    }
+
+    /// The queue's end, what can still be asked of it, and a new one in its place.
+    fn close(&mut self, at: usize) {
+        let side = &mut self.sides[at];
+        let mut effects = Effects::default();
+        assert_eq!(side.queue.close(&mut effects), side.ready.len());
+        let mut gone: Vec<LogPos> = side.ready.drain(..).map(|sent| sent.pos).collect();
+        gone.extend(side.unacked.values().map(|unacked| unacked.sent.pos));
+        check("close", effects, gone);
+
+        let mut effects = Effects::default();
+        let slots: Vec<Slot> = side.unacked.keys().copied().collect();
+        side.queue.settle(slots.iter().copied(), &mut effects);
+        side.queue.requeue(slots, &mut effects);
+        side.queue.dispatch(&mut effects);
+        assert!(side.queue.get(true, &mut effects).is_none());
+        check("a queue that is gone", effects, vec![]);
+        let mut effects = Effects::default();
+        let late = LogPos(self.next_pos);
+        side.queue.publish(late, message(0, 0, 0), &mut effects);
+        check("a publish that came too late", effects, vec![late]);
+        assert!(side.queue.is_gone());
+        assert_eq!(side.queue.consumers_len(), 0);
+        for taker in &side.takers {
+            assert!(taker.port.cancelled.load(SeqCst), "not told of the end");
+            assert!(taker.port.received().is_empty());
+            assert!(!side.queue.unsubscribe(taker.key));
+        }
+        // Its channels still count what they hold of it, until it is acked.
+        let mut given_back = [0; 2];
+        for (_, line) in side.unacked.values().filter_map(|unacked| unacked.consumer) {
+            given_back[line] += 1;
+        }
+        *side = Side::new(side.max_priority);
+        self.give_back(given_back);
+        for line in 0..2 {
+            if self.lines[line].waited_for.swap(false, SeqCst) {
+                self.resume_all(line);
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        let mut credit = [0; 2];
+        for side in &self.sides {
+            let queue = &side.queue;
+            assert_eq!(queue.ready_len(), side.ready.len(), "ready");
+            let bytes: usize = side.ready.iter().map(|sent| sent.size).sum();
+            assert_eq!(queue.ready_bytes(), bytes, "octets ready");
+            assert_eq!(queue.unacked_len(), side.unacked.len(), "unacked");
+            assert_eq!(queue.consumers_len(), side.takers.len(), "consumers");
+            for (_, line) in side.unacked.values().filter_map(|unacked| unacked.consumer) {
+                credit[line] += 1;
+            }
+            if side.dispatched && !side.ready.is_empty() {
+                let passed_over = side.takers.iter().position(Taker::is_able);
+                assert_eq!(passed_over, None, "a consumer starves");
+            }
+        }
+        for (line, used) in self.lines.iter().zip(credit) {
+            assert_eq!(line.used.load(SeqCst), used, "credit used");
+        }
+        let side = &self.sides[self.rng.random_range(0..2)];
+        let ready = side.ready.iter().filter(|sent| sent.redelivered);
+        let unacked = side.unacked.values().map(|unacked| &unacked.sent);
+        let records = ready.chain(unacked).map(|sent| sent.pos).collect();
+        assert_eq!(sorted(side.queue.redelivered_records()), sorted(records));
+    }
+}

@@ -1,0 +1,76 @@
+//! What arguments, and one day policies, make of a queue.
+//!
+//! Owns the meaning of the settings; reading them from tables is the broker's.
+
+use bytes::Bytes;
+
+use crate::base::Name;
+
+/// What happens when a queue with a limit is full (A4, `x-overflow`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// The oldest ready messages make room.
+    #[default]
+    DropHead,
+    /// New messages are refused, and their publishers told so.
+    RejectPublish,
+    /// As `RejectPublish`, and the refused messages are dead-lettered.
+    RejectPublishDlx,
+}
+
+/// Where dead messages go (A7.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The exchange.
+    pub exchange: Name,
+    /// The key to publish with; the message's own if absent.
+    pub routing_key: Option<Bytes>,
+}
+
+/// A queue's settings. Absent means without limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueueOptions {
+    /// Levels of priority above 0; 0 is an ordinary queue.
+    pub max_priority: u8,
+    /// Longest time a message may be ready, in milliseconds (A7.9).
+    pub message_ttl_ms: Option<u64>,
+    /// Time without use after which the queue is deleted, in milliseconds (A4.10).
+    pub expires_ms: Option<u64>,
+    /// Most ready messages (A7.10).
+    pub max_len: Option<u64>,
+    /// Most octets of ready bodies.
+    pub max_len_bytes: Option<u64>,
+    /// What happens at either limit.
+    pub overflow: Overflow,
+    /// Where dead messages go; dropped if absent.
+    pub dead_letter: Option<DeadLetter>,
+    /// Failed deliveries after which a message is dead (A6.14).
+    pub delivery_limit: Option<u32>,
+    /// One consumer at a time gets messages (A6.5).
+    pub single_active: bool,
+}
+
+/// Why a message left its queue other than by an ack (A7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeathReason {
+    /// Rejected without requeue.
+    Rejected,
+    /// Its time to live was over.
+    Expired,
+    /// The queue was full.
+    MaxLen,
+    /// Delivered too often.
+    DeliveryLimit,
+}
+
+impl DeathReason {
+    /// The word in x-death.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DeathReason::Rejected => "rejected",
+            DeathReason::Expired => "expired",
+            DeathReason::MaxLen => "maxlen",
+            DeathReason::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
