@@ -289,7 +289,7 @@ fn a2_406_arguments_that_cannot_be() {
         for (value, why) in [
             (LongInt(-1), "{value_negative,-1}"),
             (LongInt(256), "{max_value_exceeded,256}"),
-            (string("high"), "{unacceptable_type,longstr}"),
+            (string("high"), "\"expected integer, got longstr\""),
         ] {
             let text = format!(
                 "PRECONDITION_FAILED - invalid arg 'x-max-priority' for queue 'q' in vhost '/': \
