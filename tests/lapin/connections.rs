@@ -1,7 +1,8 @@
 //! Connections: several at once, channels that fail alone, heartbeats, and the broker's stop (A1).
 
 use futures_lite::StreamExt;
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::options::{BasicPublishOptions, ChannelFlowOptions};
+use lapin::{BasicProperties, Connection, ConnectionProperties, Event};
 
 use crate::client::{Chan, Rig, connect, fault, ok, refused, run};
 use crate::support::raw::RawClient;
@@ -121,5 +122,34 @@ fn a_stopping_broker_tells_its_clients_320() {
             let error = consumer.next().await.unwrap().unwrap_err();
             assert_eq!(fault(&error), (320, text.to_owned()));
         }
+    });
+}
+
+#[test]
+fn a2_540_what_is_not_implemented_closes_the_connection() {
+    run(async {
+        let rig = Rig::start().await;
+        let text = "NOT_IMPLEMENTED - immediate=true";
+        refused(&rig.connect().await, 540, text, async |c| {
+            c.confirm_select(Default::default()).await?;
+            let options = BasicPublishOptions {
+                mandatory: false,
+                immediate: true,
+            };
+            let none = BasicProperties::default();
+            c.basic_publish("".into(), "q".into(), options, b"1", none)
+                .await?
+                .await
+        })
+        .await;
+        let flow = async |channel: &Chan, active| {
+            channel.channel_flow(ChannelFlowOptions { active }).await
+        };
+        assert!(flow(&rig.channel().await, true).await.unwrap());
+        let text = "NOT_IMPLEMENTED - active=false";
+        refused(&rig.connect().await, 540, text, async |c| {
+            flow(c, false).await
+        })
+        .await;
     });
 }

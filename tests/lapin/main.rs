@@ -16,3 +16,4 @@ mod queues;
 mod routing;
 #[path = "../support/mod.rs"]
 mod support;
+mod turmoil;
