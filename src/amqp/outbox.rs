@@ -61,6 +61,10 @@ impl Outbox {
     /// `bytes` of what was handed over went to the socket, or will never go.
     pub(super) fn written(&self, bytes: usize) {
         self.pending_bytes.fetch_sub(bytes, Ordering::SeqCst);
+        // The task may have nothing left to write, and so nothing else to wake up for.
+        if self.starved.load(Ordering::SeqCst) && self.room_bytes() > 0 {
+            self.wake.notify_one();
+        }
     }
 
     /// Whether consumers were passed over and now there is room for them. Clears the mark.
