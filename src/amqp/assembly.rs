@@ -170,7 +170,8 @@ impl Assembly {
 
     fn end_gathering(&mut self) {
         if !self.gathered.is_empty() {
-            self.pieces.push(std::mem::take(&mut self.gathered).freeze());
+            self.pieces
+                .push(std::mem::take(&mut self.gathered).freeze());
         }
     }
 

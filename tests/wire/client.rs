@@ -51,6 +51,11 @@ impl Client {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Ends both halves, for all handles on the socket.
+    pub(crate) fn hang_up(&self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
     /// A second handle on the socket, for another thread to write to.
     pub(crate) fn writer(&self) -> TcpStream {
         self.stream.try_clone().unwrap()
@@ -68,7 +73,10 @@ impl Client {
                 // Closed while something of ours was still unread there.
                 Err(e) if e.kind() == ErrorKind::ConnectionReset => return false,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => panic!("nothing came in {WAIT:?} ({e}); read so far: {:?}", self.read),
+                Err(e) => panic!(
+                    "nothing came in {WAIT:?} ({e}); read so far: {:?}",
+                    self.read
+                ),
             }
         }
         true
@@ -77,11 +85,19 @@ impl Client {
     /// The next frame; `None` once the socket is closed.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         if !self.fill(7) {
-            assert!(self.read.is_empty(), "closed within a frame: {:?}", self.read);
+            assert!(
+                self.read.is_empty(),
+                "closed within a frame: {:?}",
+                self.read
+            );
             return None;
         }
         let size = u32::from_be_bytes(self.read[3..7].try_into().unwrap()) as usize;
-        assert!(self.fill(size + 8), "closed within a frame: {:?}", self.read);
+        assert!(
+            self.fill(size + 8),
+            "closed within a frame: {:?}",
+            self.read
+        );
         let rest = self.read.split_off(size + 8);
         let octets = std::mem::replace(&mut self.read, rest);
         assert_eq!(octets[size + 7], END, "the end octet of {octets:?}");
@@ -126,7 +142,11 @@ impl Client {
     ) -> (Reader, Vec<u8>, Vec<u8>) {
         let fields = self.expect(channel, id);
         let header = self.frame();
-        assert_eq!((header.kind, header.channel), (HEADER, channel), "{header:?}");
+        assert_eq!(
+            (header.kind, header.channel),
+            (HEADER, channel),
+            "{header:?}"
+        );
         let mut reader = header.reader();
         assert_eq!((reader.u16(), reader.u16()), (60, 0), "{header:?}");
         let size = reader.u64() as usize;
@@ -145,7 +165,10 @@ impl Client {
     #[track_caller]
     pub(crate) fn expect_end(&mut self) {
         while let Some(frame) = self.next() {
-            assert_eq!(frame.kind, HEARTBEAT, "nothing was due but the end: {frame:?}");
+            assert_eq!(
+                frame.kind, HEARTBEAT,
+                "nothing was due but the end: {frame:?}"
+            );
         }
     }
 

@@ -107,7 +107,10 @@ fn a1_13_a_socket_that_just_ends_gives_everything_back() {
     drop(client);
     let (mut fields, body) = other.content(1, say::DELIVER);
     assert_eq!(body, b"2");
-    assert_eq!((fields.short(), fields.u64(), fields.u8()), ("c".into(), 2, 1));
+    assert_eq!(
+        (fields.short(), fields.u64(), fields.u8()),
+        ("c".into(), 2, 1)
+    );
     other.method(1, say::cancel("c"));
     other.expect(1, say::CANCEL_OK);
     other.method(1, say::queue_delete(&queue));

@@ -57,7 +57,14 @@ fn a5_2_transient_and_unroutable_are_confirmed_too() {
     expect_confirms(&mut client, 1, 1);
     client.send(&say::publish(1, "", "a5.nowhere", b"unroutable"));
     expect_confirms(&mut client, 2, 2);
-    client.send(&say::publish_as(1, "amq.fanout", "", 0, say::PERSISTENT, b""));
+    client.send(&say::publish_as(
+        1,
+        "amq.fanout",
+        "",
+        0,
+        say::PERSISTENT,
+        b"",
+    ));
     expect_confirms(&mut client, 3, 3);
     client.close();
 }
@@ -79,7 +86,10 @@ fn a5_2_a_return_comes_before_its_ack() {
             if frame.id() == say::ACK {
                 let mut ack = frame.fields();
                 let tag = ack.u64();
-                assert!(returned || tag < 3 * n + 2, "ack of {tag} before the return");
+                assert!(
+                    returned || tag < 3 * n + 2,
+                    "ack of {tag} before the return"
+                );
                 confirmed = confirmed.max(tag);
             } else {
                 assert_eq!(frame.id(), say::RETURN, "{frame:?}");

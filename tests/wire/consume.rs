@@ -66,7 +66,10 @@ fn a6_18_an_empty_tag_gets_a_name() {
         client.method(1, say::consume(&queue, "", true));
         tags.push(client.expect(1, say::CONSUME_OK).short());
     }
-    assert!(tags.iter().all(|tag| tag.starts_with("amq.ctag-")), "{tags:?}");
+    assert!(
+        tags.iter().all(|tag| tag.starts_with("amq.ctag-")),
+        "{tags:?}"
+    );
     assert_ne!(tags[0], tags[1]);
     client.close();
 }

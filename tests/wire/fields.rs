@@ -15,7 +15,14 @@ fn expect_refused(payload: &[u8], code: u16, text: &str, id: (u16, u16)) {
 
 #[test]
 fn a1_8_unknown_classes_and_methods_are_503() {
-    for id in [(0, 0), (11, 10), (60, 41), (20, 99), (85, 12), (65535, 65535)] {
+    for id in [
+        (0, 0),
+        (11, 10),
+        (60, 41),
+        (20, 99),
+        (85, 12),
+        (65535, 65535),
+    ] {
         let text = format!("COMMAND_INVALID - unknown method {}.{}", id.0, id.1);
         expect_refused(&method(id).0, 503, &text, id);
     }
@@ -24,7 +31,12 @@ fn a1_8_unknown_classes_and_methods_are_503() {
 #[test]
 fn a2_methods_that_only_a_server_sends_are_503() {
     let text = "COMMAND_INVALID - unimplemented method";
-    let deliver = method(say::DELIVER).short("c").u64(1).u8(0).short("").short("");
+    let deliver = method(say::DELIVER)
+        .short("c")
+        .u64(1)
+        .u8(0)
+        .short("")
+        .short("");
     for payload in [
         method(say::QUEUE_DECLARE_OK).short("q").u32(0).u32(0),
         method(say::CHANNEL_OPEN_OK).long(b""),
@@ -231,24 +243,46 @@ fn a1_10_properties_that_do_not_fit_their_flags_are_502() {
 #[test]
 fn a1_10_every_table_type_is_taken() {
     let table = Fields(vec![])
-        .short("S").raw(b"S").long("text")
-        .short("t").raw(b"t\x01")
-        .short("T").raw(b"T\0\0\0\0\0\0\0\x01")
-        .short("b").raw(b"b\x80")
-        .short("B").raw(b"B\xff")
-        .short("s").raw(b"s\x80\0")
-        .short("u").raw(b"u\xff\xff")
-        .short("I").raw(b"I\0\0\0\x01")
-        .short("i").raw(b"i\xff\xff\xff\xff")
-        .short("d").raw(b"d\0\0\0\0\0\0\0\0")
-        .short("f").raw(b"f\0\0\0\0")
-        .short("l").raw(b"l\0\0\0\0\0\0\0\x01")
-        .short("L").raw(b"L\0\0\0\0\0\0\0\x01")
-        .short("D").raw(b"D\x02\0\0\0\x01")
-        .short("F").raw(b"F").long(b"\x01kt\x00")
-        .short("A").raw(b"A").long(b"t\x01V")
-        .short("x").raw(b"x").long(b"\xff\x00")
-        .short("V").raw(b"V");
+        .short("S")
+        .raw(b"S")
+        .long("text")
+        .short("t")
+        .raw(b"t\x01")
+        .short("T")
+        .raw(b"T\0\0\0\0\0\0\0\x01")
+        .short("b")
+        .raw(b"b\x80")
+        .short("B")
+        .raw(b"B\xff")
+        .short("s")
+        .raw(b"s\x80\0")
+        .short("u")
+        .raw(b"u\xff\xff")
+        .short("I")
+        .raw(b"I\0\0\0\x01")
+        .short("i")
+        .raw(b"i\xff\xff\xff\xff")
+        .short("d")
+        .raw(b"d\0\0\0\0\0\0\0\0")
+        .short("f")
+        .raw(b"f\0\0\0\0")
+        .short("l")
+        .raw(b"l\0\0\0\0\0\0\0\x01")
+        .short("L")
+        .raw(b"L\0\0\0\0\0\0\0\x01")
+        .short("D")
+        .raw(b"D\x02\0\0\0\x01")
+        .short("F")
+        .raw(b"F")
+        .long(b"\x01kt\x00")
+        .short("A")
+        .raw(b"A")
+        .long(b"t\x01V")
+        .short("x")
+        .raw(b"x")
+        .long(b"\xff\x00")
+        .short("V")
+        .raw(b"V");
     let broker = shared();
     let mut client = broker.client(1);
     let queue = client.declare_queue(1, "", say::EXCLUSIVE);

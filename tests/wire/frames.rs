@@ -157,7 +157,10 @@ fn a1_8_content_before_its_method_is_505() {
     let broker = shared();
     for channel in [1, 2] {
         // Channel 2 is not open, which the order of frames comes before.
-        for octets in [say::header(channel, 1, say::PLAIN), say::body(channel, b"x")] {
+        for octets in [
+            say::header(channel, 1, say::PLAIN),
+            say::body(channel, b"x"),
+        ] {
             let mut client = small_frames(&broker);
             client.send(&octets);
             client.expect_close(505, EXPECTED_METHOD, (0, 0));

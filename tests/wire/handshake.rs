@@ -158,10 +158,7 @@ fn a1_4_capabilities_are_rabbitmqs_and_all_true() {
     assert_eq!(*kind, b'F');
     let capabilities = entries(table);
     for (name, kind, value) in &capabilities {
-        assert!(
-            RABBITMQS.contains(&name.as_str()),
-            "RabbitMQ has no {name}"
-        );
+        assert!(RABBITMQS.contains(&name.as_str()), "RabbitMQ has no {name}");
         assert_eq!((*kind, value.as_slice()), (b't', &[1][..]), "{name}");
     }
     for name in &RABBITMQS[..6] {

@@ -88,7 +88,11 @@ impl Reader {
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
-        assert!(self.0.len() >= count, "{count} octets wanted of {:?}", self.0);
+        assert!(
+            self.0.len() >= count,
+            "{count} octets wanted of {:?}",
+            self.0
+        );
         let rest = self.0.split_off(count);
         std::mem::replace(&mut self.0, rest)
     }

@@ -7,7 +7,14 @@ use crate::say;
 #[test]
 fn a2_immediate_is_540() {
     let mut client = shared().client(1);
-    client.send(&say::publish_as(1, "", "q", say::IMMEDIATE, say::PLAIN, b"now"));
+    client.send(&say::publish_as(
+        1,
+        "",
+        "q",
+        say::IMMEDIATE,
+        say::PLAIN,
+        b"now",
+    ));
     client.expect_close(540, "NOT_IMPLEMENTED - immediate=true", (60, 40));
 }
 
@@ -24,7 +31,10 @@ fn a2_publish_to_an_internal_exchange_is_403() {
     const INTERNAL: u8 = 0b1000;
     const AUTO_DELETE: u8 = 0b0100;
     let mut client = shared().client(1);
-    client.method(1, say::exchange_declare("a2.internal", "fanout", INTERNAL | AUTO_DELETE));
+    client.method(
+        1,
+        say::exchange_declare("a2.internal", "fanout", INTERNAL | AUTO_DELETE),
+    );
     client.expect(1, say::EXCHANGE_DECLARE_OK);
     client.send(&say::publish(1, "a2.internal", "key", b"no"));
     let text = "ACCESS_REFUSED - cannot publish to internal exchange 'a2.internal' in vhost '/'";
@@ -32,7 +42,10 @@ fn a2_publish_to_an_internal_exchange_is_403() {
     client.method(1, say::channel_close_ok());
     client.open_channel(1);
     // exchange.delete
-    let delete = crate::octets::method((40, 20)).u16(0).short("a2.internal").u8(0);
+    let delete = crate::octets::method((40, 20))
+        .u16(0)
+        .short("a2.internal")
+        .u8(0);
     client.method(1, delete);
     client.expect(1, (40, 21));
     client.close();
@@ -41,9 +54,13 @@ fn a2_publish_to_an_internal_exchange_is_403() {
 /// Headers whose order and double key a map would lose, and a few other properties.
 fn properties() -> Vec<u8> {
     let headers = Fields(vec![])
-        .short("z").raw(b"S").long("last first")
-        .short("a").raw(b"I\0\0\0\x01")
-        .short("a").raw(b"I\0\0\0\x02");
+        .short("z")
+        .raw(b"S")
+        .long("last first")
+        .short("a")
+        .raw(b"I\0\0\0\x01")
+        .short("a")
+        .raw(b"I\0\0\0\x02");
     // content-type, headers, delivery-mode, correlation-id.
     Fields(vec![])
         .u16(0x8000 | 0x2000 | 0x1000 | 0x0400)
@@ -88,7 +105,14 @@ fn a5_2_mandatory_without_a_queue_comes_back_whole() {
 fn a5_2_mandatory_with_a_queue_and_others_without_one_do_not_come_back() {
     let mut client = shared().client(1);
     let queue = client.declare_queue(1, "", say::EXCLUSIVE);
-    client.send(&say::publish_as(1, "", &queue, say::MANDATORY, say::PLAIN, b"1"));
+    client.send(&say::publish_as(
+        1,
+        "",
+        &queue,
+        say::MANDATORY,
+        say::PLAIN,
+        b"1",
+    ));
     client.send(&say::publish(1, "", "a5.nowhere", b"2"));
     client.check_quiet(1);
     client.close();
@@ -103,7 +127,10 @@ fn a3_the_default_exchange_finds_a_queue_by_its_name() {
     client.method(1, say::get(&queue, true));
     let (mut fields, _) = client.content(1, say::GET_OK);
     assert_eq!((fields.u64(), fields.u8()), (1, 0), "tag and redelivered");
-    assert_eq!((fields.short(), fields.short()), (String::new(), queue.clone()));
+    assert_eq!(
+        (fields.short(), fields.short()),
+        (String::new(), queue.clone())
+    );
     assert_eq!(fields.u32(), 0, "messages left");
     client.close();
 }

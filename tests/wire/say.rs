@@ -107,7 +107,12 @@ pub(crate) fn flow(active: bool) -> Fields {
 }
 
 pub(crate) fn exchange_declare(name: impl AsRef<[u8]>, kind: &str, bits: u8) -> Fields {
-    method((40, 10)).u16(0).short(name).short(kind).u8(bits).u32(0)
+    method((40, 10))
+        .u16(0)
+        .short(name)
+        .short(kind)
+        .u8(bits)
+        .u32(0)
 }
 
 pub(crate) fn queue_declare(name: impl AsRef<[u8]>, bits: u8) -> Fields {
