@@ -10,7 +10,7 @@ use crate::octets::{END, Fields, Frame, HEADER, HEARTBEAT, Id, Reader};
 use crate::say;
 
 /// How long anything is waited for: far longer than it takes, so that time decides no test.
-pub(crate) const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Client {
     stream: TcpStream,

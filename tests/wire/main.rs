@@ -24,6 +24,7 @@ mod frames;
 mod handshake;
 mod heartbeats;
 mod hostile;
+mod login;
 mod octets;
 mod publish;
 mod say;
