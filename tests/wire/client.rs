@@ -173,7 +173,7 @@ impl Client {
     }
 
     /// Reads to the end of the connection, whatever comes.
-    pub(crate) fn to_the_end(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while self.next().is_some() {}
     }
 

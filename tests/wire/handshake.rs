@@ -84,13 +84,13 @@ fn a1_2_half_open_handshakes_are_cut_off() {
         client.send(&steps[..count].concat());
     }
     for client in &mut clients {
-        client.to_the_end();
+        client.drain();
     }
     // A heartbeat is no progress.
     let mut client = broker.connect();
     client.send(say::AMQP_0_9_1);
     client.send(&frame(8, 0, &[]));
-    client.to_the_end();
+    client.drain();
     broker.check_alive();
 }
 
@@ -101,7 +101,7 @@ fn a1_2_the_handshake_deadline_ends_with_the_handshake() {
     // Cut off after the deadline: once it is, one that began later than `client` is over it too.
     let mut half_open = broker.connect();
     half_open.send(say::AMQP_0_9_1);
-    half_open.to_the_end();
+    half_open.drain();
     client.check_quiet(1);
 }
 

@@ -98,7 +98,7 @@ fn random_octets_on_an_open_connection_end_it() {
         let octets = random(&mut rng, 20_000);
         client.try_send(&octets);
         client.finish();
-        client.to_the_end();
+        client.drain();
     }
     check(&broker, before);
 }
@@ -118,7 +118,7 @@ fn random_frames_on_an_open_connection_do_no_harm() {
             }
         }
         client.finish();
-        client.to_the_end();
+        client.drain();
     }
     check(&broker, before);
 }
@@ -138,7 +138,7 @@ fn random_fields_of_every_method_do_no_harm() {
         let fields = fields.raw(&likely(&mut rng, 30));
         client.try_send(&frame(METHOD, channel, &fields.0));
         client.finish();
-        client.to_the_end();
+        client.drain();
     }
     check(&broker, before);
 }
@@ -187,7 +187,7 @@ fn a_good_session_with_octets_changed_does_no_harm() {
         let mut client = broker.client(1);
         client.try_send(&octets);
         client.finish();
-        client.to_the_end();
+        client.drain();
     }
     check(&broker, before);
 }
@@ -200,7 +200,7 @@ fn a_good_session_cut_off_anywhere_leaves_nothing() {
         let mut client = broker.client(1);
         client.send(&good[..at]);
         client.finish();
-        client.to_the_end();
+        client.drain();
     }
     let mut client = broker.client(1);
     client.method(1, say::queue_declare("hostile.cut", say::PASSIVE));

@@ -111,10 +111,7 @@ fn a3_4_a_node_of_many_words_finds_and_loses_each() {
     }
     for queue in 0..100 {
         assert!(unbind(&mut graph, "topic", queue, &format!("a.w{queue}.z")).existed);
-        assert_eq!(
-            route(&graph, "topic", &format!("a.w{queue}.z")),
-            Vec::<u32>::new()
-        );
+        assert_eq!(route(&graph, "topic", &format!("a.w{queue}.z")), Vec::<u32>::new());
     }
     assert!(graph.is_bare());
 }
