@@ -389,7 +389,8 @@ impl Channel {
     }
 
     /// The channel ends, by whatever cause: its consumers go. The caller has flushed it, then takes
-    /// what was handed over before, then calls [`Self::requeue_all`].
+    /// what was handed over before, then calls [`Self::requeue_all`]. Confirms still to come will not:
+    /// nothing may follow channel.close.
     pub(super) fn stop_consumers(&mut self, link: &Link) {
         self.state = State::Closing;
         self.assembly = None;

@@ -100,7 +100,6 @@ impl Session {
                 self.link.send(0, &replies::connection_close_ok());
                 Ok(Go::Closed)
             }
-            Some(connection::AMQPMethod::CloseOk(_)) => Ok(Go::Closed),
             _ => Err(AmqpError::unexpected_method("running").at(class_id, method_id)),
         }
     }

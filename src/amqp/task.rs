@@ -121,6 +121,7 @@ impl Task {
     fn on_timer(&mut self, timer: std::pin::Pin<&mut Sleep>) -> io::Result<()> {
         match self.connection.phase() {
             Phase::Open => {
+                self.hear_unread();
                 match self.pulse.beat() {
                     Beat::Quiet => {}
                     Beat::Send => self.connection.heartbeat(),
@@ -135,6 +136,17 @@ impl Task {
             Phase::Closing(_) => Err(timed_out("no close-ok in time")),
             Phase::Silent(_) | Phase::Ended => Err(timed_out("closed without a word")),
         }
+    }
+
+    /// While the socket is not read, what comes is a sign of life where it waits. If it is the log
+    /// that holds reading up, the client may have no room left to send one.
+    fn hear_unread(&mut self) {
+        let unread = match self.connection.wants_input() {
+            true => 0,
+            false => rustix::io::ioctl_fionread(&self.stream).unwrap_or(0),
+        };
+        self.pulse.received |= unread > self.pulse.unread || !self.broker.log().has_room();
+        self.pulse.unread = unread;
     }
 
     fn interest(&mut self) -> Option<Interest> {
@@ -255,6 +267,8 @@ struct Pulse {
     enabled: bool,
     sent: bool,
     received: bool,
+    /// Octets that waited in the socket when last looked at.
+    unread: u64,
     /// Halves in a row in which nothing came.
     silent_halves: u8,
 }

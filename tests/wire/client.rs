@@ -10,7 +10,7 @@ use crate::octets::{END, Fields, Frame, HEADER, HEARTBEAT, Id, Reader};
 use crate::say;
 
 /// How long anything is waited for: far longer than it takes, so that time decides no test.
-pub(crate) const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Client {
     stream: TcpStream,
@@ -49,6 +49,11 @@ impl Client {
     /// Ends the sending half.
     pub(crate) fn finish(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Ends both halves, for all handles on the socket.
+    pub(crate) fn hang_up(&self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// A second handle on the socket, for another thread to write to.
@@ -168,7 +173,7 @@ impl Client {
     }
 
     /// Reads to the end of the connection, whatever comes.
-    pub(crate) fn to_the_end(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while self.next().is_some() {}
     }
 

@@ -117,3 +117,11 @@ fn a1_13_a_socket_that_just_ends_gives_everything_back() {
     other.expect(1, (50, 41));
     other.close();
 }
+
+#[test]
+fn a1_13_close_ok_without_a_close_is_504() {
+    let mut client = shared().client(1);
+    client.method(0, say::close_ok());
+    let text = "CHANNEL_ERROR - unexpected method in connection state running";
+    client.expect_close(504, text, (10, 51));
+}

@@ -1,10 +1,9 @@
-//! From the first octet to connection.open-ok (A1.1 to A1.7, A1.14, A1.21).
+//! From the first octet to connection.open-ok (A1.1 to A1.7, A1.21).
 
-use std::sync::Arc;
 use std::thread;
 
 use crate::broker::{Broker, shared};
-use crate::octets::{Fields, METHOD, Reader, frame, head, method};
+use crate::octets::{Fields, METHOD, Reader, frame, head};
 use crate::say::{self, Options};
 
 #[test]
@@ -85,13 +84,13 @@ fn a1_2_half_open_handshakes_are_cut_off() {
         client.send(&steps[..count].concat());
     }
     for client in &mut clients {
-        client.to_the_end();
+        client.drain();
     }
     // A heartbeat is no progress.
     let mut client = broker.connect();
     client.send(say::AMQP_0_9_1);
     client.send(&frame(8, 0, &[]));
-    client.to_the_end();
+    client.drain();
     broker.check_alive();
 }
 
@@ -102,7 +101,7 @@ fn a1_2_the_handshake_deadline_ends_with_the_handshake() {
     // Cut off after the deadline: once it is, one that began later than `client` is over it too.
     let mut half_open = broker.connect();
     half_open.send(say::AMQP_0_9_1);
-    half_open.to_the_end();
+    half_open.drain();
     client.check_quiet(1);
 }
 
@@ -277,77 +276,6 @@ fn a1_7_open_of_an_unknown_vhost_is_530() {
     client.method(0, say::tune_ok(&Options::default()));
     client.method(0, say::open("nowhere"));
     client.expect_close(530, "NOT_ALLOWED - vhost nowhere not found", (10, 40));
-}
-
-fn refused(broker: &Arc<Broker>, capabilities: &'static [&'static str]) -> crate::client::Client {
-    let mut client = broker.connect();
-    client.send(say::AMQP_0_9_1);
-    client.expect(0, say::START);
-    let options = Options {
-        password: "wrong",
-        capabilities,
-        ..Options::default()
-    };
-    client.method(0, say::start_ok(&options));
-    client
-}
-
-#[test]
-fn a1_14_a_refused_login_is_403_to_those_who_can_take_it() {
-    let mut client = refused(&shared(), &["authentication_failure_close"]);
-    let text = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For \
-                details see the broker logfile.";
-    client.expect_close(403, text, (0, 0));
-}
-
-#[test]
-fn a1_14_a_refused_login_is_silence_to_others() {
-    refused(&shared(), &[]).expect_end();
-}
-
-#[test]
-fn a1_14_what_follows_a_refused_login_takes_no_memory() {
-    const MOST_KIB: usize = 32 * 1024;
-    let broker = Broker::start("");
-    let before = broker.resident_kib();
-    let mut client = refused(&broker, &["authentication_failure_close"]);
-    client.expect(0, say::CLOSE);
-    let chunk = vec![0; 1024 * 1024];
-    for _ in 0..256 {
-        if !client.try_send(&chunk) {
-            break;
-        }
-    }
-    let grown = broker.peak_kib().saturating_sub(before);
-    assert!(grown < MOST_KIB, "grew by {grown} KiB");
-    broker.check_alive();
-}
-
-#[test]
-fn a2_a_mechanism_nobody_offered_closes_silently() {
-    let broker = shared();
-    let start_ok = |mechanism: &str, response: &[u8]| {
-        let method = method((10, 11)).long(b"").short(mechanism);
-        method.long(response).short("en_US").on(0)
-    };
-    thread::scope(|scope| {
-        for octets in [
-            start_ok("EXTERNAL", b""),
-            start_ok("plain", b"\0guest\0guest"),
-            start_ok("PLAIN", b"guest"),
-            start_ok("PLAIN", b"guest\0guest\0guest"),
-            start_ok("AMQPLAIN", b"\x05LOGIN"),
-        ] {
-            let broker = &broker;
-            scope.spawn(move || {
-                let mut client = broker.connect();
-                client.send(say::AMQP_0_9_1);
-                client.expect(0, say::START);
-                client.send(&octets);
-                client.expect_end();
-            });
-        }
-    });
 }
 
 #[test]

@@ -67,6 +67,37 @@ fn a1_12_any_octet_keeps_a_connection_alive() {
 }
 
 #[test]
+fn a1_12_heartbeats_count_while_replies_wait_to_be_read() {
+    const BODY: usize = 64 * 1024;
+    /// More than the broker and the sockets keep for a client that does not read.
+    const GETS: usize = 512;
+    let mut client = every_second();
+    client.open_channel(1);
+    let queue = client.declare_queue(1, "", say::EXCLUSIVE);
+    client.send(&say::publish(1, "", &queue, &[b'x'; BODY]));
+    for _ in 0..GETS {
+        client.method(1, say::get(&queue, false));
+        client.method(1, say::nack(0, true, true));
+    }
+    // Another connection's heartbeats tell the time.
+    let mut clock = every_second();
+    for _ in 0..6 {
+        expect_heartbeat(&mut clock);
+        clock.send(&frame(HEARTBEAT, 0, &[]));
+        client.send(&frame(HEARTBEAT, 0, &[]));
+    }
+    let mut got = 0;
+    while got < GETS {
+        let frame = client.frame();
+        got += usize::from(frame.id() == say::GET_OK);
+        // From here on it is the reading that takes time.
+        if got % 64 == 0 && frame.id() == say::GET_OK {
+            client.send(&crate::octets::frame(HEARTBEAT, 0, &[]));
+        }
+    }
+}
+
+#[test]
 fn a1_12_a_refused_frame_on_a_silent_connection_is_not_waited_for() {
     // The wait for close-ok is the heartbeat interval, if that is shorter.
     let mut client = every_second();

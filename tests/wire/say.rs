@@ -31,7 +31,6 @@ pub(crate) const SELECT_OK: Id = (85, 11);
 pub(crate) const PASSIVE: u8 = 1;
 pub(crate) const DURABLE: u8 = 2;
 pub(crate) const EXCLUSIVE: u8 = 4;
-pub(crate) const NOWAIT: u8 = 16;
 
 /// What a client chooses while it connects.
 pub(crate) struct Options {
