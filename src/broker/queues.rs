@@ -8,7 +8,7 @@ use super::rows::QueueRow;
 use super::vhost::{Change, Durably, Vhost};
 use crate::base::{AmqpError, ConnectionId, LogPos, Name, Resource};
 use crate::codec::RawTable;
-use crate::queue::{Effects, QueueRef, QueueSpec};
+use crate::queue::{Effects, Queue, QueueRef, QueueSpec};
 use crate::router::Destination;
 use crate::store::Table;
 
@@ -114,8 +114,7 @@ impl Vhost {
             }
             Err(fault) => return Err(fault),
         };
-        self.remove_queue(&queue, |queue| {
-            let state = queue.lock();
+        self.remove_queue(&queue, |state| {
             if conditions.unused && state.consumers_len() > 0 {
                 return Err(AmqpError::queue_in_use(&queue.name, self.name()));
             }
@@ -134,7 +133,7 @@ impl Vhost {
     /// Deletes an auto-delete queue, unless a consumer has come meanwhile.
     pub(super) fn delete_unused(&self, queue: &QueueRef) -> Result<Durably<usize>, AmqpError> {
         let name = &queue.name;
-        let removed = self.remove_queue(queue, |queue| match queue.lock().consumers_len() {
+        let removed = self.remove_queue(queue, |state| match state.consumers_len() {
             0 => Ok(()),
             _ => Err(AmqpError::queue_in_use(name, self.name())),
         });
@@ -157,20 +156,25 @@ impl Vhost {
     fn remove_queue(
         &self,
         queue: &QueueRef,
-        check: impl FnOnce(&QueueRef) -> Result<(), AmqpError>,
+        check: impl FnOnce(&Queue) -> Result<(), AmqpError>,
     ) -> Result<Durably<usize>, AmqpError> {
+        // Locked from the check to the end, so that nothing comes between that the check should have
+        // seen.
+        let mut locked = None;
         let removed = self.change(|change| {
             if change.topology.queues.get(&queue.name) != Some(queue) {
                 return Ok(());
             }
-            check(queue)?;
+            let state = queue.lock();
+            check(&state)?;
+            locked = Some(state);
             change.remove_queue(queue);
             Ok(())
         })?;
         // After the change: whoever still routes to it finds it gone, and no consumer is told of
         // an end that did not come. What it held needs no records, as its id is no more.
         let mut effects = Effects::default();
-        let count = queue.lock().close(&mut effects);
+        let count = locked.map_or(0, |mut state| state.close(&mut effects));
         self.log.release_all(effects.consumed.drain(..));
         Ok(Durably {
             value: count,
