@@ -147,6 +147,7 @@ impl Publisher {
             let Some(target) = self.targets.get_mut(number as usize) else {
                 continue;
             };
+            let before = self.effects.consumed.len();
             let mut queue = target.queue.lock();
             for (record, message) in target.messages.drain(..) {
                 let pos = match (&appended, record) {
@@ -157,10 +158,8 @@ impl Publisher {
             }
             queue.dispatch(&mut self.effects);
             drop(queue);
-            if !self.effects.consumed.is_empty() {
-                consumed.ack(target.queue.id, self.effects.consumed.iter().copied());
-                self.vhost.log.release_all(self.effects.consumed.drain(..));
-            }
+            let of_queue = self.effects.consumed.iter().skip(before);
+            consumed.ack(target.queue.id, of_queue.copied());
         }
         let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
         drop(appended);
@@ -171,6 +170,8 @@ impl Publisher {
                     .append(consumed)
                     .map_err(|_| AmqpError::internal())?,
             );
+            // Not before the record that takes them away was appended.
+            self.vhost.log.release_all(self.effects.consumed.drain(..));
         }
         self.forget_excess();
         Ok(end)
