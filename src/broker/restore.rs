@@ -4,8 +4,8 @@
 //! the log into their queues.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -70,6 +70,7 @@ impl Broker {
             vhosts: ArcSwap::from_pointee(vhosts),
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
+            closing: OnceLock::new(),
             failure,
         })
     }
