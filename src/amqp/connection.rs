@@ -102,12 +102,14 @@ impl Connection {
         }
     }
 
-    /// Whether the socket should be read: not while its own answers or the log pile up.
-    pub(super) fn wants_input(&mut self) -> bool {
+    /// Whether the socket should be read: not while its own answers pile up, nor without room in the
+    /// log. `log_has_room` is passed in, as who is not read for want of it must have asked to be
+    /// woken: the log itself may say otherwise a moment later.
+    pub(super) fn wants_input(&mut self, log_has_room: bool) -> bool {
         match self.phase {
             Phase::Silent(_) | Phase::Ended => false,
             Phase::Handshake | Phase::Closing(_) => true,
-            Phase::Open => self.out().len() < OUTBOUND_HIGH_BYTES && self.broker.log().has_room(),
+            Phase::Open => self.out().len() < OUTBOUND_HIGH_BYTES && log_has_room,
         }
     }
 

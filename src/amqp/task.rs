@@ -59,6 +59,7 @@ struct Task {
     pulse: Pulse,
     /// The log position whose coming to disk will wake us.
     watched: Option<LogPos>,
+    /// The log had no room when last asked, and will wake us when it has.
     watching_room: bool,
 }
 
@@ -84,7 +85,7 @@ impl Task {
             let interest = self.interest();
             tokio::select! {
                 ready = ready(&self.stream, interest) => {
-                    if ready?.is_readable() && self.connection.wants_input() {
+                    if ready?.is_readable() && self.wants_input() {
                         self.read()?;
                     }
                 }
@@ -108,6 +109,10 @@ impl Task {
     fn on_timer(&mut self, timer: std::pin::Pin<&mut Sleep>) -> io::Result<()> {
         match self.connection.phase() {
             Phase::Open => {
+                if self.watching_room {
+                    // It is we who did not read.
+                    self.pulse.received = true;
+                }
                 match self.pulse.beat() {
                     Beat::Quiet => {}
                     Beat::Send => self.connection.heartbeat(),
@@ -124,9 +129,13 @@ impl Task {
         }
     }
 
+    fn wants_input(&mut self) -> bool {
+        self.connection.wants_input(!self.watching_room)
+    }
+
     fn interest(&mut self) -> Option<Interest> {
         let write = (self.connection.out().sendable_len() > 0).then_some(Interest::WRITABLE);
-        let read = self.connection.wants_input().then_some(Interest::READABLE);
+        let read = self.wants_input().then_some(Interest::READABLE);
         match (read, write) {
             (Some(read), Some(write)) => Some(read | write),
             (read, write) => read.or(write),
