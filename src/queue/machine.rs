@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use slab::Slab;
 
 use super::consumer::{Consumer, ConsumerKey, ConsumerSpec, Full, Slot};
-use super::ready::{Entry, Ready};
+use super::ready::{Entry, KEPT_MAX, Ready};
 use crate::base::LogPos;
 use crate::message::Message;
 
@@ -280,8 +280,17 @@ impl Queue {
         ready.chain(unacked).filter(|pos| pos.is_some()).collect()
     }
 
+    /// Places for messages, whether any are there or not.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.ready.capacity() + self.unacked.capacity()
+    }
+
     fn take_unacked(&mut self, slot: Slot) -> Option<Entry> {
         let Unacked { entry, consumer } = self.unacked.try_remove(slot.0 as usize)?;
+        if self.unacked.is_empty() && self.unacked.capacity() > KEPT_MAX {
+            self.unacked = Slab::new();
+        }
         if let Some(key) = consumer
             && let Some(consumer) = self.consumer(key)
         {

@@ -8,6 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::base::LogPos;
 use crate::message::Message;
 
+/// Most places that an empty queue keeps for messages to come. A backlog's memory is given back when
+/// it is gone.
+pub(super) const KEPT_MAX: usize = 1024;
+
 /// A message with its place in a queue.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -96,13 +100,23 @@ impl Ready {
 
     fn pop_lane(&mut self) -> Option<Entry> {
         let Some(mut lane) = self.lanes.last_entry() else {
-            return self.base.pop_front();
+            let entry = self.base.pop_front();
+            if self.base.is_empty() && self.base.capacity() > KEPT_MAX {
+                self.base = VecDeque::new();
+            }
+            return entry;
         };
         let entry = lane.get_mut().pop_front();
         if lane.get().is_empty() {
             lane.remove();
         }
         entry
+    }
+
+    /// Places for messages without a priority.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.base.capacity()
     }
 
     /// All of them, in no particular order.
