@@ -105,12 +105,23 @@ impl Connection {
         }
     }
 
-    /// Whether the socket should be read: not while its own answers or the log pile up.
-    pub(super) fn wants_input(&mut self) -> bool {
+    /// Whether the socket should be read: not while its own answers pile up, nor without room in the
+    /// log. `log_has_room` is passed in, as who is not read for want of it must have asked to be
+    /// woken: the log itself may say otherwise a moment later.
+    pub(super) fn wants_input(&mut self, log_has_room: bool) -> bool {
         match self.phase {
             Phase::Silent(_) | Phase::Ended => false,
             Phase::Handshake | Phase::Closing(_) => true,
-            Phase::Open => self.out().len() < OUTBOUND_HIGH_BYTES && self.broker.log().has_room(),
+            Phase::Open => self.answers_bytes() < OUTBOUND_HIGH_BYTES && log_has_room,
+        }
+    }
+
+    /// Octets that wait to be written and are not deliveries. Those have a bound of their own, and a
+    /// client that publishes before it reads must not be stopped by them for ever.
+    fn answers_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Session(session) => session.answers_bytes(),
+            _ => self.early.len(),
         }
     }
 

@@ -9,6 +9,8 @@
 //! Never decides what a queue or an exchange does; the broker does.
 
 mod assembly;
+#[cfg(test)]
+mod assembly_tests;
 mod channel;
 mod channels;
 mod checks;

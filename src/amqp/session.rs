@@ -280,6 +280,11 @@ impl Session {
         }
     }
 
+    /// Octets waiting to be written, less those of deliveries.
+    pub(super) fn answers_bytes(&self) -> usize {
+        self.link.out.len().saturating_sub(self.encoded_bytes)
+    }
+
     /// The socket took something: makes room for more deliveries.
     pub(super) fn written(&mut self) {
         let keep = self.encoded_bytes.min(self.link.out.len());

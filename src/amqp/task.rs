@@ -59,6 +59,7 @@ struct Task {
     pulse: Pulse,
     /// The log position whose coming to disk will wake us.
     watched: Option<LogPos>,
+    /// The log had no room when last asked, and will wake us when it has.
     watching_room: bool,
 }
 
@@ -94,7 +95,7 @@ impl Task {
             }
             tokio::select! {
                 ready = ready(&self.stream, interest) => {
-                    if ready?.is_readable() && self.connection.wants_input() {
+                    if ready?.is_readable() && self.wants_input() {
                         self.read()?;
                         // Readiness does not count against a task's budget: without this a busy
                         // publisher would keep the worker from those it has woken.
@@ -141,17 +142,21 @@ impl Task {
     /// While the socket is not read, what comes is a sign of life where it waits. If it is the log
     /// that holds reading up, the client may have no room left to send one.
     fn hear_unread(&mut self) {
-        let unread = match self.connection.wants_input() {
+        let unread = match self.wants_input() {
             true => 0,
             false => rustix::io::ioctl_fionread(&self.stream).unwrap_or(0),
         };
-        self.pulse.received |= unread > self.pulse.unread || !self.broker.log().has_room();
+        self.pulse.received |= unread > self.pulse.unread || self.watching_room;
         self.pulse.unread = unread;
+    }
+
+    fn wants_input(&mut self) -> bool {
+        self.connection.wants_input(!self.watching_room)
     }
 
     fn interest(&mut self) -> Option<Interest> {
         let write = (self.connection.out().sendable_len() > 0).then_some(Interest::WRITABLE);
-        let read = self.connection.wants_input().then_some(Interest::READABLE);
+        let read = self.wants_input().then_some(Interest::READABLE);
         match (read, write) {
             (Some(read), Some(write)) => Some(read | write),
             (read, write) => read.or(write),

@@ -19,8 +19,8 @@ mod timers;
 mod vhost;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -57,6 +57,8 @@ pub struct Broker {
     vhosts: ArcSwap<HashMap<Name, Arc<Vhost>>>,
     connections: DashMap<ConnectionId, Arc<dyn ConnectionHandle>>,
     next_connection: AtomicU64,
+    /// Why no connection may go on, once that is so.
+    closing: OnceLock<AmqpError>,
     failure: Arc<FailureWatch>,
     timers: Arc<Timers>,
 }
@@ -90,7 +92,11 @@ impl Broker {
     /// Enters a connection, which is told when it must close.
     pub fn connect(&self, handle: Arc<dyn ConnectionHandle>) -> ConnectionId {
         let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
-        self.connections.insert(id, handle);
+        self.connections.insert(id, Arc::clone(&handle));
+        // One that begins while the others are closed is missed by them, or sees the reason here.
+        if let Some(reason) = self.closing.get() {
+            handle.close(reason.clone());
+        }
         id
     }
 
@@ -99,8 +105,9 @@ impl Broker {
         self.connections.remove(&id);
     }
 
-    /// Has all connections close.
+    /// Has all connections close, also those that are still to begin.
     pub fn close_connections(&self, reason: &AmqpError) {
+        self.closing.get_or_init(|| reason.clone());
         for connection in &self.connections {
             connection.close(reason.clone());
         }

@@ -128,8 +128,7 @@ impl Vhost {
             }
             Err(fault) => return Err(fault),
         };
-        self.remove_queue(&queue, |queue| {
-            let state = queue.lock();
+        self.remove_queue(&queue, |state| {
             if conditions.unused && state.consumers_len() > 0 {
                 return Err(AmqpError::queue_in_use(&queue.name, self.name()));
             }
@@ -155,11 +154,11 @@ impl Vhost {
         queue: &QueueRef,
         still: impl FnOnce(&Queue) -> bool,
     ) -> Result<Durably<usize>, AmqpError> {
-        let in_use = || AmqpError::queue_in_use(&queue.name, self.name());
-        match self.remove_queue(queue, |queue| match still(&queue.lock()) {
+        let removed = self.remove_queue(queue, |state| match still(state) {
             true => Ok(()),
-            false => Err(in_use()),
-        }) {
+            false => Err(AmqpError::queue_in_use(&queue.name, self.name())),
+        });
+        match removed {
             Err(fault) if fault.code == ReplyCode::PreconditionFailed => Ok(self.unchanged(0)),
             other => other,
         }
@@ -181,20 +180,25 @@ impl Vhost {
     fn remove_queue(
         &self,
         queue: &QueueRef,
-        check: impl FnOnce(&QueueRef) -> Result<(), AmqpError>,
+        check: impl FnOnce(&Queue) -> Result<(), AmqpError>,
     ) -> Result<Durably<usize>, AmqpError> {
+        // Locked from the check to the end, so that nothing comes between that the check should have
+        // seen.
+        let mut locked = None;
         let removed = self.change(|change| {
             if change.topology.queues.get(&queue.name) != Some(queue) {
                 return Ok(());
             }
-            check(queue)?;
+            let state = queue.lock();
+            check(&state)?;
+            locked = Some(state);
             change.remove_queue(queue);
             Ok(())
         })?;
         // After the change: whoever still routes to it finds it gone, and no consumer is told of
         // an end that did not come. What it held needs no records, as its id is no more.
         let mut effects = Effects::default();
-        let count = queue.lock().close(&mut effects);
+        let count = locked.map_or(0, |mut state| state.close(&mut effects));
         self.log.release_all(effects.consumed.drain(..));
         Ok(Durably {
             value: count,

@@ -4,8 +4,8 @@
 //! the log into their queues.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -34,6 +34,13 @@ pub enum OpenError {
     /// A row that this version cannot read.
     #[error(transparent)]
     Row(#[from] RowError),
+    /// The log holds messages, and the catalogue that names their queues is not the one it belongs
+    /// to.
+    #[error(
+        "the log holds messages, but the catalogue beside it is empty: it was lost or replaced; \
+         put the data directory back as a whole from a backup"
+    )]
+    CatalogueLost,
     /// A message that this version cannot read.
     #[error("the message at log position {0} cannot be read")]
     Message(LogPos),
@@ -48,6 +55,7 @@ impl Broker {
         let log = store.log().clone();
         let timers = Arc::new(Timers::default());
         let clean = recovered.clean;
+        check_birth(&recovered, &log)?;
         let (vhosts, queues) = topology(&recovered, &log, &timers)?;
         let restored = messages(recovered, &queues)?;
         info!(
@@ -72,6 +80,7 @@ impl Broker {
             vhosts: ArcSwap::from_pointee(vhosts),
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
+            closing: OnceLock::new(),
             failure,
             timers,
         };
@@ -91,6 +100,24 @@ impl Broker {
             let _ = vhost.on_timer(queue);
         }
     }
+}
+
+/// The row that every catalogue has from the first start on.
+const BORN: &[u8] = b"born";
+
+/// A catalogue without any queue may be right or may be lost: only the lost one has not even its
+/// first row.
+fn check_birth(recovered: &Recovered, log: &Log) -> Result<(), OpenError> {
+    let rows = recovered.rows.get(&Table::Meta).map(Vec::as_slice).unwrap_or_default();
+    if rows.iter().any(|row| row.key == BORN) {
+        return Ok(());
+    }
+    if recovered.holds_messages() {
+        return Err(OpenError::CatalogueLost);
+    }
+    let mut batch = log.batch();
+    batch.put(Table::Meta, BORN, env!("CARGO_PKG_VERSION").as_bytes());
+    log.append(batch).map(drop).map_err(|e| OpenError::Store(e.into()))
 }
 
 fn options(config: &Config) -> store::Options {

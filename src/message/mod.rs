@@ -83,6 +83,16 @@ pub struct Layout {
     pub body_len: u32,
 }
 
+/// Where [`Message::settle`] copied a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Settled {
+    start: usize,
+    end: usize,
+}
+
+/// Messages up to this size are copied out of the read buffer they came in if they stay.
+const SETTLED_MAX_BYTES: usize = 16 * 1024;
+
 /// Octets before the exchange name in the logged form: exchange and key lengths, flags, priority
 /// and the properties' length.
 const LOGGED_HEAD_LEN: usize = 8;
@@ -215,6 +225,36 @@ impl Message {
         };
         let body = self.body_bytes().collect();
         Message::from_parts(exchange, routing_key, properties, body, facts)
+    }
+
+    /// Copies the whole message behind what is in `arena`; the copy, once `arena` is frozen, is
+    /// [`Self::settled_in`]. `None` if it is so large that what it pins hardly matters.
+    pub fn settle(&self, arena: &mut BytesMut) -> Option<Settled> {
+        if self.more.is_some() || self.size() > SETTLED_MAX_BYTES {
+            return None;
+        }
+        let start = arena.len();
+        for part in [self.exchange(), self.routing_key(), self.properties()] {
+            arena.put_slice(part);
+        }
+        self.body_parts().for_each(|part| arena.put_slice(part));
+        Some(Settled { start, end: arena.len() })
+    }
+
+    /// The same message where [`Self::settle`] copied it.
+    pub fn settled_in(&self, arena: &Bytes, at: Settled) -> Self {
+        let key_at = u16::from(self.exchange_len);
+        let properties_at = key_at + u16::from(self.key_len);
+        let layout = Layout {
+            exchange_len: self.exchange_len,
+            key_at,
+            key_len: self.key_len,
+            properties_at,
+            properties_len: self.properties_len,
+            body_at: u32::from(properties_at) + self.properties_len,
+            body_len: self.body_len,
+        };
+        Message::contiguous(arena.slice(at.start..at.end), layout, self.facts)
     }
 
     /// Whether the header x-death is the broker's own (A7.7).

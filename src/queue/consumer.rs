@@ -114,6 +114,10 @@ pub(super) struct Consumer {
     pub(super) asked: bool,
 }
 
+/// What is handed over before the end of a dispatch, so that consumers of one connection see what
+/// the others took of its room.
+const HAND_OVER_BYTES: usize = 64 * 1024;
+
 /// Why a consumer can take no more now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Full {
@@ -141,6 +145,9 @@ impl Consumer {
     pub(super) fn admit(&mut self) -> Result<(), Full> {
         if !self.spec.no_ack && self.spec.prefetch != 0 && self.in_flight >= self.spec.prefetch {
             return Err(Full::Prefetch);
+        }
+        if self.staged_bytes >= HAND_OVER_BYTES {
+            self.hand_over();
         }
         if !self.asked {
             self.asked = true;

@@ -7,7 +7,7 @@ use slab::Slab;
 
 use super::consumer::{Consumer, ConsumerKey, ConsumerSpec, Full, Slot};
 use super::options::{DeathReason, Overflow, QueueOptions};
-use super::ready::{Entry, NEVER_MS, Ready};
+use super::ready::{Entry, KEPT_MAX, NEVER_MS, Ready};
 use super::turns::Turns;
 use crate::base::LogPos;
 use crate::message::Message;
@@ -102,6 +102,8 @@ pub struct Queue {
     used_at_ms: u64,
     /// The earliest wake that was asked for and has not come.
     wake_at_ms: Option<u64>,
+    /// The first of the messages that have come since the last [`Queue::wake`].
+    new_from: Option<u64>,
     gone: bool,
 }
 
@@ -175,11 +177,14 @@ impl Queue {
     /// Takes a message that recovery found. `redelivered`: it may have been delivered before.
     pub fn restore(&mut self, pos: LogPos, message: Message, stamped_ms: u64, redelivered: bool) {
         self.admit(pos, message, stamped_ms, redelivered);
+        // It has octets of its own already.
+        self.new_from = None;
     }
 
     fn admit(&mut self, pos: LogPos, message: Message, since_ms: u64, redelivered: bool) {
         let seq = self.next_seq;
         self.next_seq += 1;
+        self.new_from.get_or_insert(seq);
         let own_ttl_ms = message.ttl_ms();
         let ttl_ms = [own_ttl_ms, self.options.message_ttl_ms]
             .into_iter()
@@ -253,6 +258,9 @@ impl Queue {
         while self.is_too_long() {
             let Some(entry) = self.ready.pop() else { break };
             self.bury(entry.pos, entry.message, DeathReason::MaxLen, effects);
+        }
+        if let Some(first) = self.new_from.take() {
+            self.ready.settle_from(first);
         }
         let next_ms = self.ready.next_expiry_ms().min(self.expires_at_ms());
         if next_ms != NEVER_MS && self.wake_at_ms.is_none_or(|at_ms| next_ms < at_ms) {
@@ -479,8 +487,17 @@ impl Queue {
         }
     }
 
+    /// Places for messages, whether any are there or not.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.ready.capacity() + self.unacked.capacity()
+    }
+
     fn take_unacked(&mut self, slot: Slot) -> Option<Entry> {
         let Unacked { entry, consumer } = self.unacked.try_remove(slot.0 as usize)?;
+        if self.unacked.is_empty() && self.unacked.capacity() > KEPT_MAX {
+            self.unacked = Slab::new();
+        }
         if let Some(key) = consumer
             && let Some(consumer) = self.consumer(key)
         {

@@ -6,11 +6,17 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::BytesMut;
+
 use crate::base::LogPos;
 use crate::message::Message;
 
 /// When a message that does not expire would.
 pub(super) const NEVER_MS: u64 = u64::MAX;
+
+/// Most places that an empty queue keeps for messages to come. A backlog's memory is given back when
+/// it is gone.
+pub(super) const KEPT_MAX: usize = 1024;
 
 /// A message with its place in a queue.
 #[derive(Debug, Clone)]
@@ -171,6 +177,25 @@ impl Ready {
         Some(entry)
     }
 
+    /// Copies messages from number `first` on, which have just come and found no taker, out of the
+    /// read buffers that they are slices of: one that stays must not hold all that was read with it.
+    pub(super) fn settle_from(&mut self, first: u64) {
+        let mut arena = BytesMut::new();
+        let mut moved = Vec::new();
+        let lanes = std::iter::once(&mut self.base).chain(self.lanes.values_mut());
+        for lane in lanes {
+            let new = lane.places.iter_mut().rev().take_while(|(seq, _)| *seq >= first);
+            for held in new.filter_map(|(_, held)| held.as_mut()) {
+                let at = held.message.settle(&mut arena);
+                moved.extend(at.map(|at| (&mut held.message, at)));
+            }
+        }
+        let arena = arena.freeze();
+        for (message, at) in moved {
+            *message = message.settled_in(&arena, at);
+        }
+    }
+
     /// Positions of those delivered before.
     pub(super) fn redelivered(&self) -> impl Iterator<Item = LogPos> {
         let lanes = std::iter::once(&self.base).chain(self.lanes.values());
@@ -182,6 +207,12 @@ impl Ready {
                 .filter(|entry| entry.redelivered)
                 .map(|e| e.pos),
         )
+    }
+
+    /// Places for messages without a priority.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.base.places.capacity()
     }
 
     /// Empties it, giving memory back; in no particular order.
@@ -249,6 +280,9 @@ impl Lane {
     fn pop(&mut self) -> Option<Entry> {
         let (seq, held) = self.places.pop_front()?;
         self.trim();
+        if self.places.is_empty() && self.places.capacity() > KEPT_MAX {
+            self.places = VecDeque::new();
+        }
         held.map(|held| entry(seq, held))
     }
 

@@ -61,6 +61,11 @@ pub struct Restored {
 }
 
 impl Recovered {
+    /// Whether any queue, known or not, holds a message.
+    pub fn holds_messages(&self) -> bool {
+        !self.queues.is_empty()
+    }
+
     /// Hands every message of the existing queues to `visit`, in the order of the log and so, for
     /// each queue, in its order. Reads the log once, front to back. Messages of other queues are
     /// released.

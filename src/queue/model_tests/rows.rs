@@ -322,3 +322,19 @@ fn who_was_starved_goes_on_after_resume() {
     bench.dispatch();
     assert_eq!(port.numbers(), [2]);
 }
+
+#[test]
+fn a_queue_that_was_long_gives_its_memory_back() {
+    const COUNT: u64 = 50_000;
+    let mut bench = Bench::new(0);
+    bench.put(0..COUNT);
+    let slots: Vec<Slot> = (0..COUNT).map(|_| bench.get().unwrap().1).collect();
+    bench.queue.settle(slots, &mut Effects::default());
+    let kept = bench.queue.capacity();
+    assert!(
+        kept < 5_000,
+        "an empty queue has places for {kept} messages"
+    );
+    bench.put(0..3);
+    assert_eq!(bench.drain(), [0, 1, 2]);
+}

@@ -1,10 +1,8 @@
 //! Two queues, two channels, any number of consumers, and the naive model beside them.
 //!
-//! The model of a queue is a sorted list of ready messages and a map of unacked ones. Whom a message
-//! goes to is not predicted but judged: messages leave in order, turns are equal, limits hold, and
-//! nobody who could take a ready message is passed over.
+//! Whom a message goes to is not predicted but judged: messages leave in order, turns are equal,
+//! limits hold, and nobody who could take a ready message is passed over.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -12,85 +10,11 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use super::model::{Sent, Side, Taker, Unacked, check, sorted};
 use super::port::{Line, Port};
 use super::{message, number};
 use crate::base::LogPos;
-use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Queue, QueueOptions, Slot, SubscribeError};
-
-#[derive(Debug, Clone, PartialEq)]
-struct Sent {
-    number: u64,
-    priority: u8,
-    seq: u64,
-    pos: LogPos,
-    redelivered: bool,
-    size: usize,
-}
-
-struct Taker {
-    key: ConsumerKey,
-    port: Arc<Port>,
-    line: usize,
-    no_ack: bool,
-    exclusive: bool,
-    prefetch: u32,
-    in_flight: u32,
-}
-
-impl Taker {
-    /// Whether it could take a message now.
-    fn is_able(&self) -> bool {
-        let line = &self.port.line;
-        let below_prefetch = self.prefetch == 0 || self.in_flight < self.prefetch;
-        line.room() > 0 && (self.no_ack || (below_prefetch && line.has_credit()))
-    }
-}
-
-struct Unacked {
-    sent: Sent,
-    /// Number of the consumer, and its channel, whose credit it holds.
-    consumer: Option<(u32, usize)>,
-}
-
-struct Side {
-    queue: Queue,
-    max_priority: u8,
-    next_seq: u64,
-    ready: Vec<Sent>,
-    unacked: BTreeMap<Slot, Unacked>,
-    takers: Vec<Taker>,
-    /// Nothing was put in, or made possible, since the last dispatch.
-    dispatched: bool,
-}
-
-impl Side {
-    fn new(max_priority: u8) -> Self {
-        Side {
-            queue: Queue::new(QueueOptions {
-                max_priority,
-                ..QueueOptions::default()
-            }),
-            max_priority,
-            next_seq: 0,
-            ready: Vec::new(),
-            unacked: BTreeMap::new(),
-            takers: Vec::new(),
-            dispatched: true,
-        }
-    }
-
-    fn put(&mut self, sent: Sent) {
-        self.ready.push(sent);
-        self.ready
-            .sort_by_key(|sent| (u8::MAX - sent.priority, sent.seq));
-    }
-
-    fn taker(&mut self, number: u32) -> Option<&mut Taker> {
-        self.takers
-            .iter_mut()
-            .find(|taker| taker.port.token.number == number)
-    }
-}
+use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Slot, SubscribeError};
 
 pub(super) struct World {
     rng: StdRng,
@@ -100,16 +24,6 @@ pub(super) struct World {
     next_consumer: u32,
     next_pos: u64,
     pub(super) delivered: usize,
-}
-
-fn sorted(mut positions: Vec<LogPos>) -> Vec<LogPos> {
-    positions.retain(|pos| pos.is_some());
-    positions.sort();
-    positions
-}
-
-fn check(what: &str, effects: Effects, expected: Vec<LogPos>) {
-    assert_eq!(sorted(effects.consumed), sorted(expected), "{what}");
 }
 
 impl World {
@@ -326,9 +240,8 @@ impl World {
         if !before {
             self.give_back(given_back);
         }
-        for line in 0..2 {
-            let waited_for = &self.lines[line].waited_for;
-            if given_back[line] > 0 && waited_for.swap(false, SeqCst) {
+        for (line, count) in given_back.into_iter().enumerate() {
+            if count > 0 && self.lines[line].waited_for.swap(false, SeqCst) {
                 self.resume_all(line);
             }
         }
@@ -454,24 +367,7 @@ impl World {
         gone.extend(side.unacked.values().map(|unacked| unacked.sent.pos));
         check("close", effects, gone);
 
-        let mut effects = Effects::default();
-        let slots: Vec<Slot> = side.unacked.keys().copied().collect();
-        side.queue.settle(slots.iter().copied(), &mut effects);
-        side.queue.requeue(slots, true, &mut effects);
-        side.queue.dispatch(&mut effects);
-        assert!(side.queue.get(true, &mut effects).is_none());
-        check("a queue that is gone", effects, vec![]);
-        let mut effects = Effects::default();
-        let late = LogPos(self.next_pos);
-        side.queue.publish(late, message(0, 0, 0), 0, &mut effects);
-        check("a publish that came too late", effects, vec![late]);
-        assert!(side.queue.is_gone());
-        assert_eq!(side.queue.consumers_len(), 0);
-        for taker in &side.takers {
-            assert!(taker.port.cancelled.load(SeqCst), "not told of the end");
-            assert!(taker.port.received().is_empty());
-            assert!(!side.queue.unsubscribe(taker.key, 0));
-        }
+        side.check_gone(LogPos(self.next_pos));
         // Its channels still count what they hold of it, until it is acked.
         let mut given_back = [0; 2];
         for (_, line) in side.unacked.values().filter_map(|unacked| unacked.consumer) {

@@ -1,0 +1,117 @@
+//! The naive model of a queue: a sorted list of ready messages and a map of unacked ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::message;
+use super::port::Port;
+use crate::base::LogPos;
+use crate::queue::{QueueOptions, ConsumerKey, Effects, Queue, Slot};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sent {
+    pub(super) number: u64,
+    pub(super) priority: u8,
+    pub(super) seq: u64,
+    pub(super) pos: LogPos,
+    pub(super) redelivered: bool,
+    pub(super) size: usize,
+}
+
+pub(super) struct Taker {
+    pub(super) key: ConsumerKey,
+    pub(super) port: Arc<Port>,
+    pub(super) line: usize,
+    pub(super) no_ack: bool,
+    pub(super) exclusive: bool,
+    pub(super) prefetch: u32,
+    pub(super) in_flight: u32,
+}
+
+impl Taker {
+    /// Whether it could take a message now.
+    pub(super) fn is_able(&self) -> bool {
+        let line = &self.port.line;
+        let below_prefetch = self.prefetch == 0 || self.in_flight < self.prefetch;
+        line.room() > 0 && (self.no_ack || (below_prefetch && line.has_credit()))
+    }
+}
+
+pub(super) struct Unacked {
+    pub(super) sent: Sent,
+    /// Number of the consumer, and its channel, whose credit it holds.
+    pub(super) consumer: Option<(u32, usize)>,
+}
+
+pub(super) struct Side {
+    pub(super) queue: Queue,
+    pub(super) max_priority: u8,
+    pub(super) next_seq: u64,
+    pub(super) ready: Vec<Sent>,
+    pub(super) unacked: BTreeMap<Slot, Unacked>,
+    pub(super) takers: Vec<Taker>,
+    /// Nothing was put in, or made possible, since the last dispatch.
+    pub(super) dispatched: bool,
+}
+
+impl Side {
+    pub(super) fn new(max_priority: u8) -> Self {
+        Side {
+            queue: Queue::new(QueueOptions {
+                max_priority,
+                ..QueueOptions::default()
+            }),
+            max_priority,
+            next_seq: 0,
+            ready: Vec::new(),
+            unacked: BTreeMap::new(),
+            takers: Vec::new(),
+            dispatched: true,
+        }
+    }
+
+    /// What can still be asked of a queue that was closed. `late` is the position of a message that
+    /// comes after its end.
+    pub(super) fn check_gone(&mut self, late: LogPos) {
+        let mut effects = Effects::default();
+        let slots: Vec<Slot> = self.unacked.keys().copied().collect();
+        self.queue.settle(slots.iter().copied(), &mut effects);
+        self.queue.requeue(slots, true, &mut effects);
+        self.queue.dispatch(&mut effects);
+        assert!(self.queue.get(true, &mut effects).is_none());
+        check("a queue that is gone", effects, vec![]);
+        let mut effects = Effects::default();
+        self.queue.publish(late, message(0, 0, 0), 0, &mut effects);
+        check("a publish that came too late", effects, vec![late]);
+        assert!(self.queue.is_gone());
+        assert_eq!(self.queue.consumers_len(), 0);
+        for taker in &self.takers {
+            assert!(taker.port.cancelled.load(SeqCst), "not told of the end");
+            assert!(taker.port.received().is_empty());
+            assert!(!self.queue.unsubscribe(taker.key, 0));
+        }
+    }
+
+    pub(super) fn put(&mut self, sent: Sent) {
+        self.ready.push(sent);
+        self.ready
+            .sort_by_key(|sent| (u8::MAX - sent.priority, sent.seq));
+    }
+
+    pub(super) fn taker(&mut self, number: u32) -> Option<&mut Taker> {
+        self.takers
+            .iter_mut()
+            .find(|taker| taker.port.token.number == number)
+    }
+}
+
+pub(super) fn sorted(mut positions: Vec<LogPos>) -> Vec<LogPos> {
+    positions.retain(|pos| pos.is_some());
+    positions.sort();
+    positions
+}
+
+pub(super) fn check(what: &str, effects: Effects, expected: Vec<LogPos>) {
+    assert_eq!(sorted(effects.consumed), sorted(expected), "{what}");
+}
