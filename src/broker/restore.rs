@@ -108,7 +108,11 @@ const BORN: &[u8] = b"born";
 /// A catalogue without any queue may be right or may be lost: only the lost one has not even its
 /// first row.
 fn check_birth(recovered: &Recovered, log: &Log) -> Result<(), OpenError> {
-    let rows = recovered.rows.get(&Table::Meta).map(Vec::as_slice).unwrap_or_default();
+    let rows = recovered
+        .rows
+        .get(&Table::Meta)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if rows.iter().any(|row| row.key == BORN) {
         return Ok(());
     }
@@ -117,7 +121,9 @@ fn check_birth(recovered: &Recovered, log: &Log) -> Result<(), OpenError> {
     }
     let mut batch = log.batch();
     batch.put(Table::Meta, BORN, env!("CARGO_PKG_VERSION").as_bytes());
-    log.append(batch).map(drop).map_err(|e| OpenError::Store(e.into()))
+    log.append(batch)
+        .map(drop)
+        .map_err(|e| OpenError::Store(e.into()))
 }
 
 fn options(config: &Config) -> store::Options {

@@ -238,7 +238,10 @@ impl Message {
             arena.put_slice(part);
         }
         self.body_parts().for_each(|part| arena.put_slice(part));
-        Some(Settled { start, end: arena.len() })
+        Some(Settled {
+            start,
+            end: arena.len(),
+        })
     }
 
     /// The same message where [`Self::settle`] copied it.

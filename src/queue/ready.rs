@@ -184,7 +184,11 @@ impl Ready {
         let mut moved = Vec::new();
         let lanes = std::iter::once(&mut self.base).chain(self.lanes.values_mut());
         for lane in lanes {
-            let new = lane.places.iter_mut().rev().take_while(|(seq, _)| *seq >= first);
+            let new = lane
+                .places
+                .iter_mut()
+                .rev()
+                .take_while(|(seq, _)| *seq >= first);
             for held in new.filter_map(|(_, held)| held.as_mut()) {
                 let at = held.message.settle(&mut arena);
                 moved.extend(at.map(|at| (&mut held.message, at)));

@@ -152,7 +152,6 @@ fn many_messages_announced_and_never_sent_take_little() {
 }
 
 #[test]
-#[ignore = "a message in a queue is a slice of its read buffer, and keeps up to 128 KiB alive"]
 fn small_messages_do_not_hold_what_was_read_with_them() {
     const ROUNDS: usize = 1500;
     let broker = Broker::start("");

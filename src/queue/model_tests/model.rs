@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::message;
 use super::port::Port;
 use crate::base::LogPos;
-use crate::queue::{QueueOptions, ConsumerKey, Effects, Queue, Slot};
+use crate::queue::{ConsumerKey, Effects, Queue, QueueOptions, Slot};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sent {
