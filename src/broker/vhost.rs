@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::rows::{ExchangeRow, Row};
 use crate::base::{AmqpError, LogPos, Name, QueueId};
 use crate::queue::QueueRef;
-use crate::router::{ExchangeKind, ExchangeSpec, Graph};
+use crate::router::{ExchangeKind, ExchangeSpec, Graph, HashOn};
 use crate::store::{Batch, Log, Table};
 
 /// Everything a vhost routes by.
@@ -70,6 +70,7 @@ impl Vhost {
                 internal,
                 arguments: bytes::Bytes::new(),
                 alternate: None,
+                hash_on: HashOn::default(),
             });
         }
         let topology = ArcSwap::from_pointee(topology);

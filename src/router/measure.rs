@@ -70,6 +70,7 @@ fn graph(kind: ExchangeKind) -> Graph<Queue> {
         internal: false,
         arguments: Bytes::new(),
         alternate: None,
+        hash_on: HashOn::default(),
     });
     graph
 }
