@@ -7,6 +7,8 @@
 mod arguments;
 mod consume;
 mod exchanges;
+#[cfg(test)]
+mod kind_tests;
 mod publish;
 mod queues;
 mod restore;

@@ -122,7 +122,7 @@ pub(super) fn found<'a>(
             return line.iter().min_by(lowest).copied().into_iter().collect();
         }
         ExchangeKind::ModulusHash => hash::phash2(&keys) as usize % line.len(),
-        _ => (u128::from(message.random) * line.len() as u128 >> 64) as usize,
+        _ => ((u128::from(message.random) * line.len() as u128) >> 64) as usize,
     };
     vec![line[picked]]
 }
