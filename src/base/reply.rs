@@ -11,6 +11,7 @@ mod codes;
 mod connection;
 mod erlang;
 mod frames;
+mod kinds;
 #[cfg(test)]
 mod tests;
 

@@ -9,7 +9,7 @@ use crate::base::limits::{EXPIRY_MAX_MS, PRIORITY_MAX};
 use crate::base::{AmqpError, ArgFault, ArgValue, Name, Resource};
 use crate::codec::{Properties, RawTable, Value};
 use crate::queue::{DeadLetter, Overflow, QueueOptions, QueueRef};
-use crate::router::{BindingArguments, HashProperty, HeaderValue, MessageView, Target};
+use crate::router::{BindingArguments, HashOn, HashProperty, HeaderValue, MessageView, Target};
 
 /// Arguments on both sides of a redeclaration.
 pub(super) struct Compared<'a> {
@@ -196,6 +196,26 @@ pub(super) fn alternate_exchange(
                 at,
             )),
         },
+    }
+}
+
+/// What an `x-consistent-hash` exchange hashes (A3.7).
+pub(super) fn hash_on(table: &RawTable, at: Resource<'_>) -> Result<HashOn, AmqpError> {
+    let text = |name: &'static str| match table.get(name) {
+        None => Ok(None),
+        Some(Value::LongStr(text)) => Ok(Some(text)),
+        Some(value) => Err(AmqpError::invalid_arg_type(value.type_name(), name, at)),
+    };
+    match (text("hash-header")?, text("hash-property")?) {
+        (None, None) => Ok(HashOn::Key),
+        (Some(header), None) => Ok(HashOn::Header(Bytes::copy_from_slice(header))),
+        (None, Some(name)) => match HashProperty::from_name(name) {
+            Some(property) => Ok(HashOn::Property(property)),
+            None => Err(AmqpError::hash_property_unsupported(
+                &String::from_utf8_lossy(name),
+            )),
+        },
+        (Some(_), Some(_)) => Err(AmqpError::hash_arguments_exclusive()),
     }
 }
 

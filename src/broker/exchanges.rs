@@ -14,7 +14,7 @@ use crate::codec::RawTable;
 use crate::queue::QueueRef;
 use crate::router::{
     BindError, Binding, BindingArguments, Bound, Destination, Exchange, ExchangeKind, ExchangeSpec,
-    XMatchError,
+    HashOn, WeightError, XMatchError,
 };
 use crate::store::Table;
 
@@ -81,6 +81,10 @@ impl Vhost {
                 internal: wanted.internal,
                 arguments: wanted.arguments.octets().clone(),
                 alternate: arguments::alternate_exchange(&wanted.arguments, at)?,
+                hash_on: match kind {
+                    ExchangeKind::ConsistentHash => arguments::hash_on(&wanted.arguments, at)?,
+                    _ => HashOn::default(),
+                },
             };
             if spec.durable {
                 change.put(Table::Exchanges, &ExchangeRow::of(self.name(), &spec));
@@ -199,21 +203,7 @@ impl Change<'_> {
         ) {
             Ok(Bound::Existed) => return Ok(()),
             Ok(Bound::New) => self.changed = true,
-            Err(BindError::NoSource) => return Err(AmqpError::no_exchange(&spec.source, vhost)),
-            Err(BindError::NoDestination) => {
-                let Destination::Exchange(name) = &destination else {
-                    return Ok(());
-                };
-                return Err(AmqpError::no_exchange(name, vhost));
-            }
-            Err(BindError::XMatch(XMatchError::UnknownMode(value))) => {
-                return Err(AmqpError::x_match_value(&value));
-            }
-            Err(BindError::XMatch(XMatchError::NotLongString)) => {
-                return Err(arguments::x_match_type(&spec.arguments));
-            }
-            // A short string cannot be so long.
-            Err(BindError::KeyTooLong(_)) => return Err(AmqpError::internal()),
+            Err(fault) => return Err(bind_fault(fault, &destination, spec, vhost)),
         }
         self.record_binding(destination, spec, arguments, true);
         Ok(())
@@ -276,6 +266,36 @@ impl Change<'_> {
                 self.delete(Table::Bindings, &BindingRow::of(self.vhost.name(), binding));
             }
         }
+    }
+}
+
+fn bind_fault(
+    fault: BindError,
+    destination: &Destination<QueueRef>,
+    spec: &BindingSpec,
+    vhost: &Name,
+) -> AmqpError {
+    match (fault, destination) {
+        (BindError::NoSource, _) => AmqpError::no_exchange(&spec.source, vhost),
+        (BindError::NoDestination, Destination::Exchange(name)) => {
+            AmqpError::no_exchange(name, vhost)
+        }
+        (BindError::NoDestination, Destination::Queue(queue)) => {
+            AmqpError::no_queue(&queue.name, vhost)
+        }
+        (BindError::XMatch(XMatchError::UnknownMode(value)), _) => AmqpError::x_match_value(&value),
+        (BindError::XMatch(XMatchError::NotLongString), _) => {
+            arguments::x_match_type(&spec.arguments)
+        }
+        (BindError::Weight(WeightError::NotInteger), _) => AmqpError::weight_not_integer(&spec.key),
+        (BindError::Weight(WeightError::NotPositive), _) => AmqpError::weight_not_positive(),
+        (BindError::Weight(WeightError::TooLarge(max)), _) => AmqpError::weight_too_large(max),
+        (BindError::KeyNotEmpty, _) => {
+            AmqpError::local_random_key(&String::from_utf8_lossy(&spec.key))
+        }
+        (BindError::NotAQueue, _) => AmqpError::local_random_destination(),
+        // A short string cannot be so long.
+        (BindError::KeyTooLong(_), _) => AmqpError::internal(),
     }
 }
 

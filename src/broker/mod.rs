@@ -8,6 +8,8 @@ mod aftermath;
 pub mod arguments;
 mod consume;
 mod exchanges;
+#[cfg(test)]
+mod kind_tests;
 mod letters;
 mod publish;
 mod queues;

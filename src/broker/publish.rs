@@ -168,7 +168,6 @@ impl Publisher {
             let Some(target) = self.targets.get_mut(number as usize) else {
                 continue;
             };
-            let before = self.effects.consumed.len();
             let mut queue = target.queue.lock();
             for gathered in target.messages.drain(..) {
                 let pos = match (&appended, gathered.record) {

@@ -22,7 +22,7 @@ use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
 use crate::message::Message;
 use crate::queue::{QueueRef, QueueSpec};
-use crate::router::{Destination, ExchangeKind, ExchangeSpec};
+use crate::router::{Destination, ExchangeKind, ExchangeSpec, HashOn};
 use crate::store::{self, Live, Log, Recovered, Store, StoreError, Table};
 
 /// Why a data directory can't be used, or can't be closed in order.
@@ -222,6 +222,10 @@ fn restore_exchange(draft: &mut Topology, row: ExchangeRow) {
     let at = Resource::exchange(&row.name, &row.vhost);
     draft.graph.insert(ExchangeSpec {
         alternate: arguments::alternate_exchange(&table, at).ok().flatten(),
+        hash_on: match kind {
+            ExchangeKind::ConsistentHash => arguments::hash_on(&table, at).unwrap_or_default(),
+            _ => HashOn::default(),
+        },
         name: row.name.clone(),
         kind,
         durable: true,

@@ -20,7 +20,7 @@ use crate::base::{AmqpError, LogPos, Name, QueueId};
 use crate::codec::Properties;
 use crate::message::Message;
 use crate::queue::QueueRef;
-use crate::router::{ExchangeKind, ExchangeSpec, Graph, Routes};
+use crate::router::{ExchangeKind, ExchangeSpec, Graph, HashOn, Routes};
 use crate::store::{Batch, Log, Table};
 
 /// Everything a vhost routes by.
@@ -113,6 +113,7 @@ impl Vhost {
                 internal,
                 arguments: bytes::Bytes::new(),
                 alternate: None,
+                hash_on: HashOn::default(),
             });
         }
         let topology = ArcSwap::from_pointee(topology);

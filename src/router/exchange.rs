@@ -8,11 +8,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Target;
-use super::arguments::{BindingArguments, XMatchError};
-use super::binding::{Binding, BindingSet, Bindings};
+use super::arguments::BindingArguments;
+use super::binding::{Binding, BindingSet, Bindings, Destination};
+use super::consistent::{ConsistentTable, HashOn, weight};
 use super::direct::DirectTable;
+use super::graph::BindError;
 use super::headers::HeadersTable;
 use super::message::{Asked, MessageView};
+use super::modulus::ModulusTable;
+use super::random::{RandomTable, check_local};
 use super::routes::Routes;
 use super::topic::TopicTable;
 use crate::base::Name;
@@ -28,15 +32,27 @@ pub enum ExchangeKind {
     Topic,
     /// The binding's arguments are held against the message's headers (A3.5).
     Headers,
+    /// One destination in proportion to the weights, always the same for equal hashes (A3.7).
+    ConsistentHash,
+    /// Any one queue of this node (A3.8).
+    LocalRandom,
+    /// One binding by the hash of the key (A3.9).
+    ModulusHash,
+    /// Any one binding (A3.10).
+    Random,
 }
 
 impl ExchangeKind {
     /// Every kind.
-    pub const ALL: [ExchangeKind; 4] = [
+    pub const ALL: [ExchangeKind; 8] = [
         ExchangeKind::Direct,
         ExchangeKind::Fanout,
         ExchangeKind::Topic,
         ExchangeKind::Headers,
+        ExchangeKind::ConsistentHash,
+        ExchangeKind::LocalRandom,
+        ExchangeKind::ModulusHash,
+        ExchangeKind::Random,
     ];
 
     /// The kind's name on the wire.
@@ -46,6 +62,10 @@ impl ExchangeKind {
             ExchangeKind::Fanout => "fanout",
             ExchangeKind::Topic => "topic",
             ExchangeKind::Headers => "headers",
+            ExchangeKind::ConsistentHash => "x-consistent-hash",
+            ExchangeKind::LocalRandom => "x-local-random",
+            ExchangeKind::ModulusHash => "x-modulus-hash",
+            ExchangeKind::Random => "x-random",
         }
     }
 
@@ -75,6 +95,8 @@ pub struct ExchangeSpec {
     /// Where a message goes that matches no binding (A3.12): the argument `alternate-exchange`, or without it
     /// the policy's.
     pub alternate: Option<Name>,
+    /// What an `x-consistent-hash` exchange hashes; of no meaning to the other kinds.
+    pub hash_on: HashOn,
 }
 
 /// An exchange and its bindings. Clone is O(1).
@@ -101,6 +123,9 @@ enum Table<Q> {
     Fanout,
     Topic(TopicTable<Q>),
     Headers(HeadersTable<Q>),
+    Consistent(ConsistentTable<Q>),
+    Modulus(ModulusTable<Q>),
+    Random(RandomTable<Q>),
 }
 
 impl<Q: Target> Table<Q> {
@@ -110,6 +135,9 @@ impl<Q: Target> Table<Q> {
             ExchangeKind::Fanout => Table::Fanout,
             ExchangeKind::Topic => Table::Topic(TopicTable::new()),
             ExchangeKind::Headers => Table::Headers(HeadersTable::new()),
+            ExchangeKind::ConsistentHash => Table::Consistent(ConsistentTable::new()),
+            ExchangeKind::ModulusHash => Table::Modulus(ModulusTable::new()),
+            ExchangeKind::LocalRandom | ExchangeKind::Random => Table::Random(RandomTable::new()),
         }
     }
 }
@@ -149,14 +177,26 @@ impl<Q: Target> Exchange<Q> {
         self.bindings.is_empty()
     }
 
-    /// Whether its kind takes a binding with these arguments.
+    /// Whether its kind takes such a binding.
     ///
     /// # Errors
-    /// A headers exchange refuses an `x-match` that is no mode: 406 (A2).
-    pub fn check_arguments(&self, arguments: &BindingArguments) -> Result<(), XMatchError> {
+    /// 406: a headers exchange refuses an `x-match` that is no mode (A2), an `x-consistent-hash` exchange a key
+    /// that is no weight (A3.7), and an `x-local-random` exchange a key, and what is no queue (A3.8).
+    pub fn check_binding(
+        &self,
+        destination: &Destination<Q>,
+        key: &[u8],
+        arguments: &BindingArguments,
+    ) -> Result<(), BindError> {
         match self.spec.kind {
-            ExchangeKind::Headers => arguments.match_mode().map(|_| ()),
-            ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic => Ok(()),
+            ExchangeKind::Headers => arguments.match_mode().map(drop).map_err(BindError::from),
+            ExchangeKind::ConsistentHash => weight(key).map(drop).map_err(BindError::from),
+            ExchangeKind::LocalRandom => check_local(destination, key),
+            ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::Topic
+            | ExchangeKind::ModulusHash
+            | ExchangeKind::Random => Ok(()),
         }
     }
 
@@ -176,6 +216,9 @@ impl<Q: Target> Exchange<Q> {
             Table::Fanout => {}
             Table::Topic(table) => table.insert(binding),
             Table::Headers(table) => table.insert(binding),
+            Table::Consistent(table) => table.insert(binding),
+            Table::Modulus(table) => table.insert(binding),
+            Table::Random(table) => table.insert(binding),
         }
     }
 
@@ -187,6 +230,9 @@ impl<Q: Target> Exchange<Q> {
             Table::Fanout => {}
             Table::Topic(table) => table.remove(&held),
             Table::Headers(table) => table.remove(&held),
+            Table::Consistent(table) => table.remove(&held),
+            Table::Modulus(table) => table.remove(&held),
+            Table::Random(table) => table.remove(&held),
         }
         Some(held)
     }
@@ -203,6 +249,9 @@ impl<Q: Target> Exchange<Q> {
             Table::Fanout => out.take_set(&self.bindings),
             Table::Topic(table) => keys.iter().for_each(|key| table.route(key, out)),
             Table::Headers(table) => table.route(message, out),
+            Table::Consistent(table) => table.route(&self.spec.hash_on, keys, message, out),
+            Table::Modulus(table) => table.route(keys, out),
+            Table::Random(table) => table.route(message, out),
         }
     }
 
@@ -215,6 +264,9 @@ impl<Q: Target> Exchange<Q> {
                 Table::Fanout => true,
                 Table::Topic(table) => table.is_bare(),
                 Table::Headers(table) => table.is_bare(),
+                Table::Consistent(table) => table.is_bare(),
+                Table::Modulus(table) => table.is_bare(),
+                Table::Random(table) => table.is_bare(),
             }
     }
 }

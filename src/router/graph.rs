@@ -12,6 +12,7 @@ use imbl::HashMap;
 use super::Target;
 use super::arguments::{BindingArguments, XMatchError};
 use super::binding::{Binding, BindingSet, Bindings, Destination};
+use super::consistent::WeightError;
 use super::exchange::{Exchange, ExchangeSpec};
 use super::message::{Asked, MessageView};
 use super::routes::Routes;
@@ -64,6 +65,15 @@ pub enum BindError {
     /// The source is a headers exchange and cannot match by these arguments: 406.
     #[error(transparent)]
     XMatch(#[from] XMatchError),
+    /// The source is an `x-consistent-hash` exchange and the key is no weight: 406.
+    #[error(transparent)]
+    Weight(#[from] WeightError),
+    /// The source is an `x-local-random` exchange and the key is not empty: 406.
+    #[error("binding key of an x-local-random exchange")]
+    KeyNotEmpty,
+    /// The source is an `x-local-random` exchange and the destination no queue: 406.
+    #[error("an x-local-random exchange bound to an exchange")]
+    NotAQueue,
 }
 
 /// What [`Graph::unbind`] did.
@@ -183,7 +193,7 @@ impl<Q: Target> Graph<Q> {
         if key.len() > MAX_KEY {
             return Err(BindError::KeyTooLong(key.len()));
         }
-        exchange.check_arguments(&arguments)?;
+        exchange.check_binding(&destination, key, &arguments)?;
         let source = exchange.name().clone();
         let key = Bytes::copy_from_slice(key);
         let binding = Arc::new(Binding {

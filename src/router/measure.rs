@@ -70,6 +70,7 @@ fn graph(kind: ExchangeKind) -> Graph<Queue> {
         internal: false,
         arguments: Bytes::new(),
         alternate: None,
+        hash_on: HashOn::default(),
     });
     graph
 }
@@ -109,7 +110,11 @@ impl Target for Queue {
 type Part = fn(usize) -> String;
 
 /// Binds one queue after another, each to a clone of a published graph.
-fn fill(kind: ExchangeKind, count: usize, key: Part) -> (Graph<Queue>, Duration) {
+fn fill(
+    kind: ExchangeKind,
+    count: usize,
+    key: impl Fn(usize) -> String,
+) -> (Graph<Queue>, Duration) {
     let queues: Vec<_> = (0..count)
         .map(|id| Queue(Arc::new((id as u64, [0; 30]))))
         .collect();
@@ -220,4 +225,25 @@ fn costs() {
         |_| String::new(),
         |_| String::new(),
     );
+}
+
+#[test]
+#[ignore = "measures, asserts nothing"]
+fn costs_of_picking_one() {
+    use ExchangeKind::*;
+    for (kind, key) in [
+        (Direct, "k"),
+        (ConsistentHash, "3"),
+        (ModulusHash, ""),
+        (Random, ""),
+    ] {
+        for count in [1, 4, 16, 100, 1_000, 10_000] {
+            let number: Part = |number| format!("order-{number}");
+            let bound = fill(kind, count, |_| key.into());
+            let (nanos, _) = route(&bound.0, usize::MAX, 20_000, number);
+            let bind = bound.1.as_nanos() as f64 / count as f64;
+            let name = kind.name();
+            println!("{name:20} {count:5} bound: route {nanos:8.0} ns, bind {bind:6.0} ns");
+        }
+    }
 }

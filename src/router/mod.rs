@@ -5,8 +5,8 @@
 //! copies only the path to what changed, so the broker clones, changes and publishes the new graph while
 //! publishes go on reading the old one without a lock.
 //!
-//! Never locks, does I/O, reads the clock, decodes the wire or knows what a queue is: a queue is a handle
-//! that can be compared ([`Target`]), and header values come in as [`HeaderValue`]s. The default exchange is
+//! Never locks, does I/O, reads the clock, rolls dice, decodes the wire or knows what a queue is: a queue is a
+//! handle that can be compared ([`Target`]), and what a message has comes in by [`MessageView`]. The default exchange is
 //! not here either: the broker finds a queue by its name without any binding (A3.6).
 //!
 //! A kind of exchange is a file with a table of bindings (`insert`, `remove`, `route`) and one arm in each
@@ -14,15 +14,20 @@
 
 mod arguments;
 mod binding;
+mod consistent;
 mod direct;
 mod exchange;
 mod graph;
+mod hash;
 mod headers;
+mod lineup;
 #[cfg(test)]
 mod measure;
 mod message;
 #[cfg(test)]
 mod model;
+mod modulus;
+mod random;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -32,6 +37,7 @@ use crate::base::Name;
 
 pub use arguments::{BindingArguments, HeaderValue, MatchMode, XMatchError};
 pub use binding::{Binding, Bindings, Destination};
+pub use consistent::{HashOn, WeightError};
 pub use exchange::{Exchange, ExchangeKind, ExchangeSpec};
 pub use graph::{BindError, Bound, Graph, Removed, RemovedExchange, Unbound};
 pub use message::{HashProperty, MessageView};

@@ -18,7 +18,11 @@ pub(super) fn arrow() -> impl Strategy<Value = Arrow> {
     (
         select(&NAMES[..]),
         destination,
-        key(&["a", "b", "", "*", "#", "#"]),
+        prop_oneof![
+            6 => key(&["a", "b", "", "*", "#", "#"]),
+            2 => select(&["1", "2", "5", "10000", "0", "-1", "10001"][..]).prop_map(String::from),
+            1 => Just(String::new()),
+        ],
         fields,
     )
         .prop_map(|(source, destination, key, mut fields)| {

@@ -12,8 +12,10 @@ use super::*;
 use crate::base::Name;
 
 mod histories;
+mod picks;
 
 use histories::{key, message, op};
+use picks::{pattern_matches, words};
 
 type Field = (&'static str, HeaderValue<'static>);
 
@@ -94,59 +96,6 @@ struct Model {
     arrows: Vec<Arrow>,
 }
 
-fn pattern_matches(pattern: &[&str], words: &[&str]) -> bool {
-    match (pattern.split_first(), words.split_first()) {
-        (None, None) => true,
-        (None, Some(_)) => false,
-        (Some((&"#", rest)), None) => pattern_matches(rest, words),
-        (Some((&"#", rest)), Some((_, less))) => {
-            pattern_matches(rest, words) || pattern_matches(pattern, less)
-        }
-        (Some(_), None) => false,
-        (Some((part, rest)), Some((word, less))) => {
-            (*part == "*" || part == word) && pattern_matches(rest, less)
-        }
-    }
-}
-
-fn words(key: &str) -> Vec<&str> {
-    if key.is_empty() {
-        Vec::new()
-    } else {
-        key.split('.').collect()
-    }
-}
-
-fn mode(fields: &[Field]) -> Option<&'static str> {
-    match fields
-        .iter()
-        .find(|(name, _)| *name == "x-match")
-        .map(|(_, value)| *value)
-    {
-        None => Some("all"),
-        Some(HeaderValue::LongString(b"any")) => Some("any"),
-        Some(HeaderValue::LongString(b"any-with-x")) => Some("any-with-x"),
-        Some(HeaderValue::LongString(b"all-with-x")) => Some("all-with-x"),
-        Some(_) => None,
-    }
-}
-
-fn headers_match(fields: &[Field], headers: &[Field]) -> bool {
-    let mode = mode(fields).unwrap_or("all");
-    let mut pairs = fields.iter().filter(|(name, _)| {
-        *name != "x-match" && (mode.ends_with("-with-x") || !name.starts_with("x-"))
-    });
-    let satisfied = |(name, wanted): &Field| {
-        let found = headers.iter().rfind(|(header, _)| header == name);
-        found.is_some_and(|(_, value)| *wanted == HeaderValue::Void || wanted == value)
-    };
-    if mode.starts_with("any") {
-        pairs.any(satisfied)
-    } else {
-        pairs.all(satisfied)
-    }
-}
-
 impl Model {
     fn kind(&self, name: &str) -> Option<ExchangeKind> {
         self.exchanges
@@ -177,19 +126,8 @@ impl Model {
             let Some(exchange) = self.exchanges.iter().find(|known| known.name == name) else {
                 continue;
             };
-            let matching = |arrow: &&Arrow| {
-                let key = |test: &dyn Fn(&str) -> bool| message.keys.iter().any(|key| test(key));
-                arrow.source == name
-                    && match exchange.kind {
-                        ExchangeKind::Direct => key(&|key| arrow.key == key),
-                        ExchangeKind::Fanout => true,
-                        ExchangeKind::Topic => {
-                            key(&|key| pattern_matches(&words(&arrow.key), &words(key)))
-                        }
-                        ExchangeKind::Headers => headers_match(&arrow.fields, &message.headers),
-                    }
-            };
-            let found: Vec<_> = self.arrows.iter().filter(matching).collect();
+            let bound: Vec<_> = self.arrows.iter().filter(|a| a.source == name).collect();
+            let found = picks::found(exchange.kind, bound, message);
             let mut reached: Vec<String> = Vec::new();
             if found.is_empty() {
                 reached.extend(exchange.alternate.map(String::from));
@@ -244,6 +182,7 @@ fn apply(op: &Op, graph: &mut Graph<u32>, model: &mut Model) {
                 internal: false,
                 arguments: Bytes::new(),
                 alternate: alternate.map(Name::from),
+                hash_on: HashOn::default(),
             });
             assert_eq!(declared, model.kind(name).is_none());
             if declared {
@@ -311,9 +250,9 @@ fn bind(arrow: &Arrow, graph: &mut Graph<u32>, model: &mut Model) {
     let expected = match model.kind(arrow.source) {
         None => Err(BindError::NoSource),
         Some(_) if !destination_exists => Err(BindError::NoDestination),
-        Some(ExchangeKind::Headers) if mode(&arrow.fields).is_none() => Err(BindError::XMatch(
-            XMatchError::UnknownMode(Bytes::from_static(b"some")),
-        )),
+        Some(kind) if picks::refused(kind, arrow).is_some() => {
+            Err(picks::refused(kind, arrow).unwrap())
+        }
         Some(_) if model.arrows.contains(arrow) => Ok(Bound::Existed),
         Some(_) => {
             model.arrows.push(arrow.clone());
@@ -381,12 +320,13 @@ fn check(graph: &Graph<u32>, model: &Model, message: &Message, out: &mut Routes<
     if out.cacheable() {
         let without = Message {
             headers: Vec::new(),
+            random: !message.random,
             ..message.clone()
         };
         assert_eq!(
             out.queues(),
             model.route(&without),
-            "headers were said not to matter"
+            "only exchange and key were said to matter"
         );
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::base::Name;
 
 mod graph;
+mod hashing;
 mod kinds;
 
 type Fields<'a> = &'a [(&'a [u8], HeaderValue<'a>)];
@@ -57,6 +58,7 @@ fn spec(name: &str, kind: ExchangeKind) -> ExchangeSpec {
         internal: false,
         arguments: Bytes::new(),
         alternate: None,
+        hash_on: HashOn::default(),
     }
 }
 
