@@ -1,9 +1,9 @@
 //! AMQP 0-9-1: handshake, connection and channel.
 //!
-//! Owns the protocol's state machines and the task that runs one connection. [`Connection`] is
-//! synchronous: octets and the time go in, octets come out in its [`OutBuffer`]; [`serve`] is the
+//! Owns the protocol's state machines and the task that runs one connection. `Connection` is
+//! synchronous: octets and the time go in, octets come out in its `OutBuffer`; [`serve`] is the
 //! thin shell with the socket and the timers. What other tasks have for a connection comes through
-//! its [`Outbox`]. Work that one read brought is done as one batch: one flush of each channel's
+//! its `Outbox`. Work that one read brought is done as one batch: one flush of each channel's
 //! publishes, one settling of its acks, one write.
 //!
 //! Never decides what a queue or an exchange does; the broker does.
