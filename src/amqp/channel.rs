@@ -15,11 +15,13 @@ use super::confirms::Confirms;
 use super::ledger::{Ledger, Outstanding};
 use super::link::Link;
 use super::outbox::ChannelCredit;
+use super::reply_to::ReplyConsumer;
 use super::transaction::Transaction;
 use crate::base::{AmqpError, LogPos, Name};
+use crate::broker::replies::is_reply_key;
 use crate::broker::{Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
-use crate::codec::{Frame, FrameCursor, FrameKind, Method, Publish, parse_method};
+use crate::codec::{Frame, FrameCursor, FrameKind, Method, Property, Publish, parse_method};
 use crate::message::Message;
 use crate::queue::{ConsumerKey, Effects, QueueRef, Slot};
 
@@ -71,6 +73,7 @@ pub(super) struct Channel {
     pub(super) credit: Arc<ChannelCredit>,
     /// Moves the turn among consumers that wait for credit.
     turn: usize,
+    pub(super) reply_consumer: Option<ReplyConsumer>,
     /// Stands for an empty queue name.
     pub(super) last_queue: Option<Name>,
     /// CC and BCC of the message at hand; kept for its allocation.
@@ -98,6 +101,7 @@ impl Channel {
             prefetch: 0,
             credit: Arc::new(ChannelCredit::default()),
             turn: 0,
+            reply_consumer: None,
             last_queue: None,
             extra_keys: Vec::new(),
             acked: Vec::new(),
@@ -187,6 +191,12 @@ impl Channel {
         self.publisher
             .check_exchange(message.exchange())
             .map_err(|fault| fault.at(60, 40))?;
+        let message = match scan.has(Property::ReplyTo) {
+            true => self
+                .with_reply_name(message)
+                .map_err(|fault| fault.at(60, 40))?,
+            false => message,
+        };
         self.extra_keys.clear();
         let message = checks::check(message, &scan, &link.user, &mut self.extra_keys)
             .map_err(|fault| fault.at(60, 40))?;
@@ -212,7 +222,11 @@ impl Channel {
         mandatory: bool,
         link: &mut Link,
     ) {
-        if !mandatory {
+        if message.exchange().is_empty() && is_reply_key(message.routing_key()) {
+            // One that nobody takes is dropped, mandatory or not (A7.12).
+            self.publisher.pass();
+            link.vhost.reply(&message);
+        } else if !mandatory {
             self.publisher.publish(message, extra_keys);
         } else if self.publisher.publish(message.clone(), extra_keys) == Routed::Nowhere {
             self.send_back(&message, link);
@@ -396,6 +410,7 @@ impl Channel {
         self.assembly = None;
         // Nothing is said on it any more, confirms neither.
         self.confirms = None;
+        self.stop_replies(link);
         for (_, consumer) in &self.consumers {
             // A failed log ends the whole broker; there is nobody else to tell here.
             let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);

@@ -15,6 +15,7 @@ use super::outbox::Port;
 use super::replies;
 use crate::base::{AmqpError, Name, Resource};
 use crate::broker::arguments::consumer_priority;
+use crate::broker::replies::REPLY_TO;
 use crate::broker::{BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name};
 use crate::codec::{Command, Method, RawTable};
 use crate::queue::{ConsumerSpec, ConsumerToken, QueueRef};
@@ -185,6 +186,10 @@ impl Channel {
         arguments: &RawTable,
         link: &mut Link,
     ) -> Result<AMQPClass, AmqpError> {
+        let asked = Name::from(m.queue.as_str());
+        if asked.as_str() == REPLY_TO || link.vhost.has_replies(&asked) {
+            return Ok(replies::queue_declare_ok(&asked, 0, 1));
+        }
         let declared = if m.passive {
             link.vhost.find_queue(&stripped(m.queue.as_str()), link.id)
         } else {
@@ -261,12 +266,16 @@ impl Channel {
             "" => server_name("amq.ctag"),
             tag => Name::from(tag),
         };
-        if self
-            .consumers
-            .iter()
-            .any(|(_, consumer)| consumer.tag == tag)
-        {
+        let replies = self
+            .reply_consumer
+            .as_ref()
+            .is_some_and(|consumer| consumer.tag == tag);
+        let mut tags = self.consumers.iter().map(|(_, consumer)| &consumer.tag);
+        if replies || tags.any(|other| *other == tag) {
             return Err(AmqpError::consumer_tag_reuse(&tag));
+        }
+        if m.queue.as_str() == REPLY_TO {
+            return self.consume_replies(tag, m.no_ack, m.nowait, link);
         }
         let queue = self.named_queue(m.queue.as_str(), link)?;
         let at = Resource::queue(&queue.name, &queue.vhost);
@@ -315,6 +324,13 @@ impl Channel {
                 })
             }
             None => {
+                if self
+                    .reply_consumer
+                    .as_ref()
+                    .is_some_and(|consumer| consumer.tag == tag)
+                {
+                    self.stop_replies(link);
+                }
                 link.reply(self.number, m.nowait, &replies::cancel_ok(&tag));
                 Ok(After::Nothing)
             }

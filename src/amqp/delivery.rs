@@ -5,6 +5,7 @@
 
 use super::channel::{Channel, State};
 use super::link::Link;
+use super::reply_to::REPLY_NUMBER;
 use crate::base::limits::BODY_BY_REFERENCE_BYTES;
 use crate::codec::FrameKind;
 use crate::codec::encode::{self, DeliverHead, GetOkHead};
@@ -15,20 +16,28 @@ impl Channel {
     /// Sends what a queue handed over. On a channel that is closing the delivery is only entered, so
     /// that it goes back with all the others.
     pub(super) fn deliver(&mut self, delivery: &Delivery, link: &mut Link) {
-        // A consumer stays here until what was handed over to it has been taken.
-        let Some(consumer) = self.consumers.get(delivery.token.number as usize) else {
-            return;
-        };
-        let delivery_tag = match delivery.slot {
-            Slot::NONE => self.ledger.skip(),
-            slot => self.ledger.push(consumer.source, slot, true),
+        let (tag, delivery_tag) = if delivery.token.number == REPLY_NUMBER {
+            let Some(consumer) = &self.reply_consumer else {
+                return;
+            };
+            (&consumer.tag, self.ledger.skip())
+        } else {
+            // A consumer stays here until what was handed over to it has been taken.
+            let Some(consumer) = self.consumers.get(delivery.token.number as usize) else {
+                return;
+            };
+            let delivery_tag = match delivery.slot {
+                Slot::NONE => self.ledger.skip(),
+                slot => self.ledger.push(consumer.source, slot, true),
+            };
+            (&consumer.tag, delivery_tag)
         };
         if self.state == State::Closing {
             return;
         }
         let message = &delivery.message;
         let head = DeliverHead {
-            consumer_tag: consumer.tag.as_bytes(),
+            consumer_tag: tag.as_bytes(),
             delivery_tag,
             redelivered: delivery.redelivered,
             exchange: message.exchange(),

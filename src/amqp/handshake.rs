@@ -156,7 +156,9 @@ fn server_properties() -> FieldTable {
         "exchange_exchange_bindings",
         "basic.nack",
         "consumer_cancel_notify",
+        "consumer_priorities",
         "per_consumer_qos",
+        "direct_reply_to",
         "authentication_failure_close",
     ] {
         capabilities.insert(short_string(name), yes.clone());

@@ -26,6 +26,7 @@ mod outbox;
 #[cfg(test)]
 mod outbox_tests;
 mod replies;
+mod reply_to;
 mod session;
 #[cfg(test)]
 mod session_tests;

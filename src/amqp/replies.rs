@@ -17,6 +17,12 @@ pub(super) fn connection_open_ok() -> AMQPClass {
     AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {}))
 }
 
+pub(super) fn update_secret_ok() -> AMQPClass {
+    AMQPClass::Connection(connection::AMQPMethod::UpdateSecretOk(
+        connection::UpdateSecretOk {},
+    ))
+}
+
 pub(super) fn channel_open_ok() -> AMQPClass {
     AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {}))
 }

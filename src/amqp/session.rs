@@ -94,6 +94,11 @@ impl Session {
             _ => None,
         };
         match asked {
+            // No user here has credentials that end; there is nothing to refresh (A1.17).
+            Some(connection::AMQPMethod::UpdateSecret(_)) => {
+                self.link.send(0, &replies::update_secret_ok());
+                Ok(Go::On)
+            }
             Some(connection::AMQPMethod::Close(_)) => {
                 self.flush()?;
                 self.end();

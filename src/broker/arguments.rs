@@ -31,8 +31,19 @@ pub(super) const QUEUE_COMPARED: &[&str] = &[
     "x-queue-mode",
     "x-single-active-consumer",
     "x-delivery-limit",
-    "x-queue-type",
     "x-queue-version",
+];
+
+/// Arguments that other queue types know, and a classic queue refuses.
+const OF_OTHER_TYPES: &[&str] = &[
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-stream-filter-size-bytes",
+    "x-quorum-initial-group-size",
+    "x-initial-cluster-size",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-queue-leader-locator",
 ];
 
 /// Arguments that change what becomes of messages, and that Warren does not honour: refused, since
@@ -50,6 +61,15 @@ pub(super) fn of_queue(table: &RawTable, at: Resource<'_>) -> Result<QueueOption
     for name in REFUSED {
         if table.get(name).is_some() {
             return Err(AmqpError::unsupported_arg(name, at));
+        }
+    }
+    for name in OF_OTHER_TYPES {
+        if table.get(name).is_some() {
+            return Err(AmqpError::invalid_arg_of_type(
+                name,
+                at,
+                "rabbit_classic_queue",
+            ));
         }
     }
     let exchange = read.string("x-dead-letter-exchange")?;
@@ -96,11 +116,19 @@ pub(super) fn of_queue(table: &RawTable, at: Resource<'_>) -> Result<QueueOption
     })
 }
 
-/// A consumer's `x-priority` (A6.4); 0 if absent.
+/// A consumer's `x-priority` (A6.4); 0 if absent. The other consumer arguments are only checked.
 pub fn consumer_priority(table: &RawTable, at: Resource<'_>) -> Result<i64, AmqpError> {
-    Reader { table, at }
-        .integer("x-priority")
-        .map(Option::unwrap_or_default)
+    let read = Reader { table, at };
+    read.flag("x-cancel-on-ha-failover")?;
+    if table.get("x-stream-offset").is_some() {
+        let queue_type = "rabbit_classic_queue";
+        return Err(AmqpError::invalid_arg_of_type(
+            "x-stream-offset",
+            at,
+            queue_type,
+        ));
+    }
+    read.integer("x-priority").map(Option::unwrap_or_default)
 }
 
 /// Arguments with the words for what is wrong with them.

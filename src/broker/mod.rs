@@ -13,6 +13,7 @@ mod kind_tests;
 mod letters;
 mod publish;
 mod queues;
+pub mod replies;
 mod restore;
 mod rows;
 #[cfg(test)]

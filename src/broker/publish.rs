@@ -142,6 +142,11 @@ impl Publisher {
         Routed::ToQueues
     }
 
+    /// A message of the batch that goes by no queue: it has a number all the same.
+    pub fn pass(&mut self) {
+        self.published += 1;
+    }
+
     /// Gives what was gathered to the log and then to the queues. The log position from which on
     /// all of it is safe; [`LogPos::NONE`] if nothing of it needs to be.
     ///

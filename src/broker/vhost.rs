@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use dashmap::DashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::arguments::PropertiesView;
+use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, Row};
 use super::timers::Timers;
 use crate::base::{AmqpError, LogPos, Name, QueueId};
@@ -82,6 +84,8 @@ pub struct Vhost {
     changes: Mutex<()>,
     pub(super) log: Log,
     pub(super) timers: Arc<Timers>,
+    /// Who takes replies, by name.
+    pub(super) replies: DashMap<Name, ReplyPort>,
     queue_ids: Arc<AtomicU64>,
 }
 
@@ -123,6 +127,7 @@ impl Vhost {
             changes: Mutex::new(()),
             log,
             timers,
+            replies: DashMap::new(),
             queue_ids,
         }
     }
