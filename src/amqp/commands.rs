@@ -115,7 +115,7 @@ impl Channel {
                 let spec = binding(m.source.as_str(), m.routing_key.as_str(), arguments);
                 let bound = link
                     .vhost
-                    .bind_exchange(&m.destination.as_str().into(), &spec);
+                    .bind_exchange(&stripped(m.destination.as_str()), &spec);
                 link.once_durable(bound)?;
                 (m.nowait, replies::exchange_bind_ok())
             }
@@ -123,7 +123,7 @@ impl Channel {
                 let spec = binding(m.source.as_str(), m.routing_key.as_str(), arguments);
                 let unbound = link
                     .vhost
-                    .unbind_exchange(&m.destination.as_str().into(), &spec);
+                    .unbind_exchange(&stripped(m.destination.as_str()), &spec);
                 link.once_durable(unbound)?;
                 (m.nowait, replies::exchange_unbind_ok())
             }
@@ -140,7 +140,7 @@ impl Channel {
             Bind(m) => {
                 // Of two missing ends the source is told.
                 link.vhost
-                    .find_exchange(&m.exchange.as_str().into())
+                    .find_exchange(&stripped(m.exchange.as_str()))
                     .map(|found| found.value)?;
                 let queue = self.named_queue(m.queue.as_str(), link)?;
                 // An empty key with an empty queue name means the queue's own name (A3.16).
@@ -394,7 +394,7 @@ impl Channel {
 
 fn binding(source: &str, key: &str, arguments: &RawTable) -> BindingSpec {
     BindingSpec {
-        source: source.into(),
+        source: stripped(source),
         key: Bytes::copy_from_slice(key.as_bytes()),
         arguments: arguments.clone(),
     }
