@@ -38,18 +38,7 @@ pub(super) struct Entry {
 }
 
 /// A place in a lane: its sequence number, and the message unless it expired out of turn.
-type Place = (u64, Option<Held>);
-
-/// An entry but for its number.
-#[derive(Debug)]
-struct Held {
-    pos: LogPos,
-    message: Message,
-    expires_at_ms: u64,
-    failed_deliveries: u32,
-    early: bool,
-    redelivered: bool,
-}
+type Place = (u64, Option<Entry>);
 
 /// The messages of one priority. The first place is never empty.
 #[derive(Debug, Default)]
@@ -189,9 +178,9 @@ impl Ready {
                 .iter_mut()
                 .rev()
                 .take_while(|(seq, _)| *seq >= first);
-            for held in new.filter_map(|(_, held)| held.as_mut()) {
-                let at = held.message.settle(&mut arena);
-                moved.extend(at.map(|at| (&mut held.message, at)));
+            for entry in new.filter_map(|(_, entry)| entry.as_mut()) {
+                let at = entry.message.settle(&mut arena);
+                moved.extend(at.map(|at| (&mut entry.message, at)));
             }
         }
         let arena = arena.freeze();
@@ -203,7 +192,8 @@ impl Ready {
     /// Positions of those delivered before.
     pub(super) fn redelivered(&self) -> impl Iterator<Item = LogPos> {
         let lanes = std::iter::once(&self.base).chain(self.lanes.values());
-        let held = lanes.flat_map(|lane| lane.places.iter().filter_map(|(_, held)| held.as_ref()));
+        let held =
+            lanes.flat_map(|lane| lane.places.iter().filter_map(|(_, entry)| entry.as_ref()));
         let fresh = held.filter(|held| held.redelivered).map(|held| held.pos);
         fresh.chain(
             self.returned
@@ -277,90 +267,50 @@ impl Ready {
 
 impl Lane {
     fn push(&mut self, entry: Entry) {
-        let (seq, held) = held(entry);
-        self.places.push_back((seq, Some(held)));
+        self.places.push_back((entry.seq, Some(entry)));
     }
 
     fn pop(&mut self) -> Option<Entry> {
-        let (seq, held) = self.places.pop_front()?;
+        let (_, entry) = self.places.pop_front()?;
         self.trim();
         if self.places.is_empty() && self.places.capacity() > KEPT_MAX {
             self.places = VecDeque::new();
         }
-        held.map(|held| entry(seq, held))
+        entry
     }
 
     fn first_expiry_ms(&self) -> u64 {
-        let first = self.places.front().and_then(|(_, held)| held.as_ref());
-        first.map_or(NEVER_MS, |held| held.expires_at_ms)
+        let first = self.places.front().and_then(|(_, entry)| entry.as_ref());
+        first.map_or(NEVER_MS, |entry| entry.expires_at_ms)
     }
 
     /// Takes one out of the middle. Its place stays until as many are empty as are not, so that
     /// taking many out costs no more than walking over them.
     fn remove(&mut self, seq: u64) -> Option<Entry> {
         let at = self.places.partition_point(|(other, _)| *other < seq);
-        let (found, held) = self.places.get_mut(at)?;
+        let (found, place) = self.places.get_mut(at)?;
         if *found != seq {
             return None;
         }
-        let held = held.take()?;
+        let entry = place.take()?;
         self.empty_places += 1;
         self.trim();
         if self.empty_places * 2 > self.places.len() {
-            self.places.retain(|(_, held)| held.is_some());
+            self.places.retain(|(_, entry)| entry.is_some());
             self.places.shrink_to(self.places.len() * 2);
             self.empty_places = 0;
         }
-        Some(entry(seq, held))
+        Some(entry)
     }
 
     fn trim(&mut self) {
-        while self.places.front().is_some_and(|(_, held)| held.is_none()) {
+        while self
+            .places
+            .front()
+            .is_some_and(|(_, entry)| entry.is_none())
+        {
             self.places.pop_front();
             self.empty_places -= 1;
         }
-    }
-}
-
-fn held(entry: Entry) -> (u64, Held) {
-    let Entry {
-        seq,
-        pos,
-        message,
-        expires_at_ms,
-        early,
-        redelivered,
-        failed_deliveries,
-    } = entry;
-    (
-        seq,
-        Held {
-            pos,
-            message,
-            expires_at_ms,
-            failed_deliveries,
-            early,
-            redelivered,
-        },
-    )
-}
-
-fn entry(seq: u64, held: Held) -> Entry {
-    let Held {
-        pos,
-        message,
-        expires_at_ms,
-        failed_deliveries,
-        early,
-        redelivered,
-    } = held;
-    Entry {
-        seq,
-        pos,
-        message,
-        expires_at_ms,
-        early,
-        redelivered,
-        failed_deliveries,
     }
 }
