@@ -14,7 +14,7 @@ use super::link::Link;
 use super::outbox::Port;
 use super::replies;
 use crate::base::{AmqpError, Name, Resource};
-use crate::broker::arguments::consumer_priority;
+use crate::broker::queue_arguments::consumer_priority;
 use crate::broker::replies::REPLY_TO;
 use crate::broker::{BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name};
 use crate::codec::{Command, Method, RawTable};

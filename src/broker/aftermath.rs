@@ -140,14 +140,8 @@ impl Vhost {
             .into_iter()
             .filter(|queue| !letter.is_cycle(&queue.name))
             .collect();
-        let durable: Vec<QueueId> = match letter.message.persistent() {
-            true => targets
-                .iter()
-                .filter(|queue| queue.durable)
-                .map(|queue| queue.id)
-                .collect(),
-            false => Vec::new(),
-        };
+        let kept = targets.iter().filter(|queue| queue.keeps(&letter.message));
+        let durable: Vec<QueueId> = kept.map(|queue| queue.id).collect();
         let record =
             match (dead.pos.is_some(), durable.is_empty()) {
                 (false, true) => None,
@@ -165,7 +159,7 @@ impl Vhost {
                 ),
             };
         posted.extend(targets.into_iter().map(|to| Posted {
-            record: record.filter(|_| to.durable),
+            record: record.filter(|_| to.keeps(&letter.message)),
             to,
             message: letter.message.clone(),
         }));

@@ -22,7 +22,7 @@ use crate::store::Table;
 pub(super) const RESERVED_PREFIX: &str = "amq.";
 
 /// The arguments compared when an exchange is declared again (A3.20).
-const COMPARED: &[&str] = &["alternate-exchange"];
+const COMPARED: [&str; 1] = ["alternate-exchange"];
 
 /// What exchange.declare asks for.
 #[derive(Debug, Clone)]

@@ -5,13 +5,14 @@
 //! declarations and messages, and gets results, faults and log positions to wait for.
 
 mod aftermath;
-pub mod arguments;
+mod arguments;
 mod consume;
 mod exchanges;
 #[cfg(test)]
 mod kind_tests;
 mod letters;
 mod publish;
+pub mod queue_arguments;
 mod queues;
 pub mod replies;
 mod restore;

@@ -134,7 +134,7 @@ impl Publisher {
         if self.last.targets.is_empty() {
             return Routed::Nowhere;
         }
-        let record = match message.persistent() && self.last.any_durable {
+        let record = match self.last.any_durable && self.is_kept(&message) {
             true => Some(self.record(&message)),
             false => None,
         };
@@ -265,12 +265,19 @@ impl Publisher {
         }
     }
 
+    /// Whether any of the queues it goes to keeps it on disk.
+    fn is_kept(&self, message: &Message) -> bool {
+        let targets = self.last.targets.iter();
+        let mut queues = targets.filter_map(|&number| self.targets.get(number as usize));
+        queues.any(|target| target.queue.keeps(message))
+    }
+
     /// One record, whatever the number of queues.
     fn record(&mut self, message: &Message) -> RecordOffset {
         self.durable.clear();
         for &number in &self.last.targets {
             if let Some(target) = self.targets.get(number as usize)
-                && target.queue.durable
+                && target.queue.keeps(message)
             {
                 self.durable.push(target.queue.id);
             }
@@ -294,7 +301,10 @@ impl Publisher {
             if target.messages.is_empty() {
                 self.touched.push(number);
             }
-            let record = record.filter(|_| target.queue.durable);
+            let keeps = message
+                .as_ref()
+                .is_some_and(|message| target.queue.keeps(message));
+            let record = record.filter(|_| keeps);
             // The last queue gets the message itself, the others a clone.
             let share = match number == *last {
                 true => message.take(),

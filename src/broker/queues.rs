@@ -2,13 +2,14 @@
 //!
 //! Owns RabbitMQ's rules of names, exclusivity, equivalence and auto-delete (A4).
 
-use super::arguments::{self, Compared, QUEUE_COMPARED};
+use super::arguments::{self, Compared};
 use super::exchanges::RESERVED_PREFIX;
+use super::queue_arguments;
 use super::rows::QueueRow;
 use super::vhost::{Change, Durably, Vhost};
 use crate::base::{AmqpError, ConnectionId, Name, ReplyCode, Resource, clock};
 use crate::codec::RawTable;
-use crate::queue::{Effects, Queue, QueueRef, QueueSpec};
+use crate::queue::{Effects, Queue, QueueKind, QueueRef, QueueSpec};
 use crate::router::Destination;
 use crate::store::Table;
 
@@ -77,7 +78,8 @@ impl Vhost {
             return Ok(self.unchanged(current.clone()));
         }
         let at = Resource::queue(&name, self.name());
-        let options = arguments::of_queue(&wanted.arguments, at)?;
+        let options = queue_arguments::read(&wanted.arguments, at)?;
+        fit(wanted, options.kind, at)?;
         let declared = self.change(|change| {
             if let Some(current) = change.topology.queues.get(&name) {
                 self.equivalent(current, wanted, connection)?;
@@ -254,7 +256,10 @@ impl Vhost {
             wanted: &wanted.arguments,
             current: &is,
         };
-        arguments::equivalent(both, QUEUE_COMPARED, at)
+        if queue_arguments::kind(&wanted.arguments, at)? != current.options.kind {
+            return arguments::equivalent(both, ["x-queue-type"], at);
+        }
+        arguments::equivalent(both, queue_arguments::compared(), at)
     }
 }
 
@@ -273,6 +278,25 @@ impl Change<'_> {
         for name in self.auto_deleted(&removed.unused_sources) {
             self.remove_exchange(&name);
         }
+    }
+}
+
+/// What a quorum queue cannot be.
+fn fit(wanted: &QueueDeclaration, kind: QueueKind, at: Resource<'_>) -> Result<(), AmqpError> {
+    if kind == QueueKind::Classic {
+        return Ok(());
+    }
+    if wanted.name.is_empty() {
+        return Err(AmqpError::server_named_of_type(kind.module()));
+    }
+    let faults = [
+        ("auto-delete", wanted.auto_delete),
+        ("exclusive-owner", wanted.exclusive),
+        ("non-durable", !wanted.durable),
+    ];
+    match faults.iter().find(|(_, is)| *is) {
+        Some((property, _)) => Err(AmqpError::invalid_property(property, at)),
+        None => Ok(()),
     }
 }
 

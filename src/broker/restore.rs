@@ -13,6 +13,7 @@ use dashmap::DashMap;
 use tracing::{info, warn};
 
 use super::arguments;
+use super::queue_arguments;
 use super::rows::{BindingRow, DestinationRow, ExchangeRow, QueueRow, Row, RowError, VhostRow};
 use super::timers::Timers;
 use super::vhost::{Topology, Vhost};
@@ -238,7 +239,7 @@ fn restore_exchange(draft: &mut Topology, row: ExchangeRow) {
 fn restore_queue(row: QueueRow) -> QueueRef {
     let table = arguments::stored(&row.arguments);
     let at = Resource::queue(&row.name, &row.vhost);
-    let options = arguments::of_queue(&table, at).unwrap_or_default();
+    let options = queue_arguments::read(&table, at).unwrap_or_default();
     QueueRef::new(QueueSpec {
         id: row.id,
         vhost: row.vhost,

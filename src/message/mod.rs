@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::codec::Properties;
+use crate::codec::{Properties, PropertyPatch, TableBuilder, Value};
 
 /// What a queue needs of a message without decoding its properties, found once at publish.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -225,6 +225,24 @@ impl Message {
         };
         let body = self.body_bytes().collect();
         Message::from_parts(exchange, routing_key, properties, body, facts)
+    }
+
+    /// The message with the header that tells a consumer how often its delivery has failed (A6.14).
+    pub fn with_delivery_count(&self, count: u32) -> Self {
+        const NAME: &str = "x-delivery-count";
+        let properties = Properties::trusted(self.properties_bytes());
+        let mut headers = TableBuilder::new();
+        for (name, value) in properties.headers().unwrap_or_default() {
+            if name != NAME.as_bytes() {
+                headers.insert_raw(name, value);
+            }
+        }
+        headers.insert(NAME, Value::I64(count.into()));
+        let headers = headers.finish();
+        let patched = PropertyPatch::new()
+            .headers(headers.view())
+            .apply(&properties);
+        self.with_properties(patched.raw())
     }
 
     /// Copies the whole message behind what is in `arena`; the copy, once `arena` is frozen, is

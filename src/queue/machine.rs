@@ -6,7 +6,7 @@
 use slab::Slab;
 
 use super::consumer::{Consumer, ConsumerKey, ConsumerSpec, Full, Slot};
-use super::options::{DeathReason, Overflow, QueueOptions};
+use super::options::{DeathReason, Overflow, QueueKind, QueueOptions};
 use super::ready::{Entry, KEPT_MAX, NEVER_MS, Ready};
 use super::turns::Turns;
 use crate::base::LogPos;
@@ -336,6 +336,9 @@ impl Queue {
             }
             entry.redelivered = true;
             entry.failed_deliveries += u32::from(failed);
+            if self.options.kind == QueueKind::Quorum && entry.failed_deliveries > 0 {
+                entry.message = entry.message.with_delivery_count(entry.failed_deliveries);
+            }
             match self.options.delivery_limit {
                 Some(limit) if entry.failed_deliveries > limit => {
                     self.bury(

@@ -20,5 +20,5 @@ mod model_tests;
 
 pub use consumer::{ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot};
 pub use machine::{Admission, Dead, Effects, Got, Queue, SubscribeError};
-pub use options::{DeadLetter, DeathReason, Overflow, QueueOptions};
+pub use options::{DeadLetter, DeathReason, Overflow, QueueKind, QueueOptions};
 pub use shared::{QueueRef, QueueSpec, WeakQueue};

@@ -6,6 +6,34 @@ use bytes::Bytes;
 
 use crate::base::Name;
 
+/// The types of queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum QueueKind {
+    /// The ordinary one.
+    #[default]
+    Classic,
+    /// As on a RabbitMQ of one node: durable, every message on disk, failed deliveries counted.
+    Quorum,
+}
+
+impl QueueKind {
+    /// Its name in `x-queue-type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            QueueKind::Classic => "classic",
+            QueueKind::Quorum => "quorum",
+        }
+    }
+
+    /// RabbitMQ's name of its module, which some texts show.
+    pub const fn module(self) -> &'static str {
+        match self {
+            QueueKind::Classic => "rabbit_classic_queue",
+            QueueKind::Quorum => "rabbit_quorum_queue",
+        }
+    }
+}
+
 /// What happens when a queue with a limit is full (A4, `x-overflow`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
@@ -30,6 +58,8 @@ pub struct DeadLetter {
 /// A queue's settings. Absent means without limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QueueOptions {
+    /// Its type.
+    pub kind: QueueKind,
     /// Levels of priority above 0; 0 is an ordinary queue.
     pub max_priority: u8,
     /// Longest time a message may be ready, in milliseconds (A7.9).

@@ -8,8 +8,9 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Queue, QueueOptions};
+use super::{Queue, QueueKind, QueueOptions};
 use crate::base::{ConnectionId, Name, QueueId};
+use crate::message::Message;
 
 /// What a queue was declared as. Nothing in it changes while the queue exists.
 #[derive(Debug, Clone)]
@@ -30,6 +31,14 @@ pub struct QueueSpec {
     pub arguments: Bytes,
     /// What the arguments make of it.
     pub options: QueueOptions,
+}
+
+impl QueueSpec {
+    /// Whether a message goes to disk for this queue: if both are to last, and in a quorum queue
+    /// always (A8).
+    pub fn keeps(&self, message: &Message) -> bool {
+        self.durable && (message.persistent() || self.options.kind == QueueKind::Quorum)
+    }
 }
 
 struct SharedQueue {

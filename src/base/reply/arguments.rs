@@ -135,6 +135,22 @@ impl AmqpError {
         )
     }
 
+    /// 406: a quorum queue that is to be what it cannot.
+    pub fn invalid_property(property: &str, at: Resource<'_>) -> Self {
+        AmqpError::new(
+            ReplyCode::PreconditionFailed,
+            format_args!("invalid property '{property}' for {at}"),
+        )
+    }
+
+    /// 406: a queue without a name, of a type that needs one. `queue_type` is RabbitMQ's module name.
+    pub fn server_named_of_type(queue_type: &str) -> Self {
+        AmqpError::new(
+            ReplyCode::PreconditionFailed,
+            format_args!("Cannot declare a server-named queue for type {queue_type}"),
+        )
+    }
+
     /// 406: an argument that Warren does not honour, and will not take and ignore.
     pub fn unsupported_arg(name: &str, at: Resource<'_>) -> Self {
         AmqpError::new(

@@ -1,0 +1,394 @@
+//! Arguments of queues and consumers: which are known, for which type of queue, and what they may be.
+//!
+//! Owns the table of known arguments. Texts are built in `base`.
+
+use bytes::Bytes;
+
+use crate::base::limits::{EXPIRY_MAX_MS, PRIORITY_MAX};
+use crate::base::{AmqpError, ArgFault, Resource};
+use crate::codec::{RawTable, Value};
+use crate::queue::{DeadLetter, Overflow, QueueKind, QueueOptions};
+
+/// An argument, and which types of queue take it.
+struct Known {
+    name: &'static str,
+    classic: bool,
+    quorum: bool,
+}
+
+const fn both(name: &'static str) -> Known {
+    Known {
+        name,
+        classic: true,
+        quorum: true,
+    }
+}
+
+const fn classic(name: &'static str) -> Known {
+    Known {
+        name,
+        classic: true,
+        quorum: false,
+    }
+}
+
+const fn quorum(name: &'static str) -> Known {
+    Known {
+        name,
+        classic: false,
+        quorum: true,
+    }
+}
+
+const fn stream(name: &'static str) -> Known {
+    Known {
+        name,
+        classic: false,
+        quorum: false,
+    }
+}
+
+/// All arguments that some type of queue knows (A4). Others are kept and ignored.
+const KNOWN: &[Known] = &[
+    both("x-expires"),
+    both("x-message-ttl"),
+    both("x-dead-letter-exchange"),
+    both("x-dead-letter-routing-key"),
+    quorum("x-dead-letter-strategy"),
+    both("x-max-length"),
+    both("x-max-length-bytes"),
+    classic("x-max-priority"),
+    both("x-overflow"),
+    classic("x-queue-mode"),
+    classic("x-queue-version"),
+    both("x-single-active-consumer"),
+    // RabbitMQ: quorum queues only (A6.14).
+    both("x-delivery-limit"),
+    quorum("x-quorum-initial-group-size"),
+    quorum("x-max-in-memory-length"),
+    quorum("x-max-in-memory-bytes"),
+    quorum("x-queue-leader-locator"),
+    stream("x-max-age"),
+    stream("x-stream-max-segment-size-bytes"),
+    stream("x-stream-filter-size-bytes"),
+    stream("x-initial-cluster-size"),
+];
+
+/// Refused on every queue, since to take it and do nothing would double messages against the
+/// client's will.
+const REFUSED: &[&str] = &["x-message-deduplication"];
+
+/// Failed deliveries after which a quorum queue gives a message up, unless told otherwise (A6.14).
+const QUORUM_DELIVERY_LIMIT: u32 = 20;
+
+/// The arguments held against each other at a redeclaration (A2): all that are known.
+pub(super) fn compared() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().map(|known| known.name)
+}
+
+/// The type of queue that arguments ask for.
+pub(super) fn kind(table: &RawTable, at: Resource<'_>) -> Result<QueueKind, AmqpError> {
+    let read = Reader { table, at };
+    match read.string("x-queue-type")? {
+        None | Some("classic") => Ok(QueueKind::Classic),
+        Some("quorum") => Ok(QueueKind::Quorum),
+        Some(other) => read.fault("x-queue-type", ArgFault::UnsupportedQueueType(other)),
+    }
+}
+
+/// Reads a queue's arguments, or says which one is wrong and why (A2, 406).
+pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, AmqpError> {
+    let kind = kind(table, at)?;
+    let read = Reader { table, at };
+    read.fit(kind)?;
+    let exchange = read.string("x-dead-letter-exchange")?;
+    let routing_key = read.string("x-dead-letter-routing-key")?;
+    if exchange.is_none() && routing_key.is_some() {
+        return read.fault("x-dead-letter-routing-key", ArgFault::RoutingKeyButNoDlx);
+    }
+    let strategies = &["at-most-once", "at-least-once"];
+    read.one_of("x-dead-letter-strategy", strategies, |_| {
+        ArgFault::InvalidDlxStrategy
+    })?;
+    let modes = &["default", "lazy"];
+    read.one_of("x-queue-mode", modes, ArgFault::UnsupportedQueueMode)?;
+    if let Some(version) = read.integer("x-queue-version")?
+        && !(1..=2).contains(&version)
+    {
+        return read.fault(
+            "x-queue-version",
+            ArgFault::UnsupportedQueueVersion(version),
+        );
+    }
+    Ok(QueueOptions {
+        kind,
+        max_priority: read.max_priority()?,
+        message_ttl_ms: read.duration_ms("x-message-ttl")?,
+        expires_ms: match read.duration_ms("x-expires")? {
+            Some(0) => return read.fault("x-expires", ArgFault::ValueZero),
+            expires_ms => expires_ms,
+        },
+        max_len: read.count("x-max-length")?,
+        max_len_bytes: read.count("x-max-length-bytes")?,
+        overflow: match (read.string("x-overflow")?, kind) {
+            (None | Some("drop-head"), _) => Overflow::DropHead,
+            (Some("reject-publish"), _) => Overflow::RejectPublish,
+            (Some("reject-publish-dlx"), QueueKind::Classic) => Overflow::RejectPublishDlx,
+            (Some(_), _) => return read.fault("x-overflow", ArgFault::InvalidOverflow),
+        },
+        dead_letter: exchange.map(|exchange| DeadLetter {
+            exchange: exchange.into(),
+            routing_key: routing_key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
+        }),
+        delivery_limit: read.delivery_limit(kind)?,
+        single_active: read.flag("x-single-active-consumer")?,
+    })
+}
+
+/// A consumer's `x-priority` (A6.4); 0 if absent. The other consumer arguments are only checked.
+pub fn consumer_priority(table: &RawTable, at: Resource<'_>) -> Result<i64, AmqpError> {
+    let read = Reader { table, at };
+    read.flag("x-cancel-on-ha-failover")?;
+    if table.get("x-stream-offset").is_some() {
+        let queue_type = "rabbit_classic_queue";
+        return Err(AmqpError::invalid_arg_of_type(
+            "x-stream-offset",
+            at,
+            queue_type,
+        ));
+    }
+    read.integer("x-priority").map(Option::unwrap_or_default)
+}
+
+/// Arguments with the words for what is wrong with them.
+struct Reader<'a> {
+    table: &'a RawTable,
+    at: Resource<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn fault<T>(&self, name: &str, fault: ArgFault<'_>) -> Result<T, AmqpError> {
+        Err(AmqpError::invalid_arg(name, self.at, fault))
+    }
+
+    fn integer(&self, name: &str) -> Result<Option<i64>, AmqpError> {
+        let Some(value) = self.table.get(name) else {
+            return Ok(None);
+        };
+        match value.as_int() {
+            None => self.fault(name, ArgFault::ExpectedInteger(value.type_name())),
+            number => Ok(number),
+        }
+    }
+
+    /// An integer of 0 and up.
+    fn count(&self, name: &str) -> Result<Option<u64>, AmqpError> {
+        match self.integer(name)? {
+            Some(n) if n < 0 => self.fault(name, ArgFault::ValueNegative(n)),
+            number => Ok(number.map(i64::cast_unsigned)),
+        }
+    }
+
+    /// A count of milliseconds, of ten years at most.
+    fn duration_ms(&self, name: &str) -> Result<Option<u64>, AmqpError> {
+        match self.integer(name)? {
+            Some(n) if n > EXPIRY_MAX_MS => self.fault(name, ArgFault::ValueTooLarge(n)),
+            _ => self.count(name),
+        }
+    }
+
+    fn max_priority(&self) -> Result<u8, AmqpError> {
+        let name = "x-max-priority";
+        match self.integer(name)? {
+            Some(n) if n > i64::from(PRIORITY_MAX) => {
+                self.fault(name, ArgFault::MaxValueExceeded(n))
+            }
+            _ => Ok(self.count(name)?.unwrap_or_default() as u8),
+        }
+    }
+
+    fn string(&self, name: &str) -> Result<Option<&'a str>, AmqpError> {
+        let Some(value) = self.table.get(name) else {
+            return Ok(None);
+        };
+        match value.as_str() {
+            None => self.fault(name, ArgFault::UnacceptableType(value.type_name())),
+            text => Ok(text),
+        }
+    }
+
+    fn one_of(
+        &self,
+        name: &str,
+        words: &[&str],
+        fault: impl FnOnce(&'a str) -> ArgFault<'a>,
+    ) -> Result<(), AmqpError> {
+        match self.string(name)? {
+            Some(word) if !words.contains(&word) => self.fault(name, fault(word)),
+            _ => Ok(()),
+        }
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, AmqpError> {
+        match self.table.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(value) => self.fault(name, ArgFault::UnacceptableType(value.type_name())),
+        }
+    }
+
+    /// Whether all arguments are ones that queues of this type take.
+    fn fit(&self, kind: QueueKind) -> Result<(), AmqpError> {
+        if let Some(name) = REFUSED.iter().find(|name| self.table.get(name).is_some()) {
+            return Err(AmqpError::unsupported_arg(name, self.at));
+        }
+        let takes = |known: &&Known| match kind {
+            QueueKind::Classic => known.classic,
+            QueueKind::Quorum => known.quorum,
+        };
+        let foreign = KNOWN.iter().filter(|known| !takes(known));
+        match foreign
+            .map(|known| known.name)
+            .find(|name| self.table.get(name).is_some())
+        {
+            Some(name) => Err(AmqpError::invalid_arg_of_type(name, self.at, kind.module())),
+            None => Ok(()),
+        }
+    }
+
+    /// -1 means none on a quorum queue, which else has one.
+    fn delivery_limit(&self, kind: QueueKind) -> Result<Option<u32>, AmqpError> {
+        let name = "x-delivery-limit";
+        match (self.integer(name)?, kind) {
+            (None, QueueKind::Quorum) => Ok(Some(QUORUM_DELIVERY_LIMIT)),
+            (Some(n), QueueKind::Quorum) if n < 0 => Ok(None),
+            _ => Ok(self
+                .count(name)?
+                .map(|n| u32::try_from(n).unwrap_or(u32::MAX))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::TableBuilder;
+
+    const AT: Resource<'static> = Resource::queue("q", "/");
+
+    fn table(fields: &[(&str, Value<'_>)]) -> RawTable {
+        let mut table = TableBuilder::new();
+        for (name, value) in fields {
+            table.insert(name, *value);
+        }
+        table.finish()
+    }
+
+    fn fault(fields: &[(&str, Value<'_>)]) -> String {
+        let text = read(&table(fields), AT).unwrap_err().text;
+        let start = "PRECONDITION_FAILED - invalid arg ";
+        text.strip_prefix(start).unwrap_or(&text).to_owned()
+    }
+
+    #[test]
+    fn a4_every_argument_is_read() {
+        let options = read(
+            &table(&[
+                ("x-message-ttl", Value::I32(60_000)),
+                ("x-expires", Value::I64(1)),
+                ("x-max-length", Value::U8(5)),
+                ("x-max-length-bytes", Value::I16(6)),
+                ("x-max-priority", Value::I8(7)),
+                ("x-overflow", Value::LongStr(b"reject-publish-dlx")),
+                ("x-dead-letter-exchange", Value::LongStr(b"dlx")),
+                ("x-dead-letter-routing-key", Value::LongStr(b"dead")),
+                ("x-delivery-limit", Value::I32(3)),
+                ("x-single-active-consumer", Value::Bool(true)),
+                ("x-queue-type", Value::LongStr(b"classic")),
+                ("x-queue-mode", Value::LongStr(b"lazy")),
+                ("x-something-else", Value::Void),
+            ]),
+            AT,
+        );
+        let expected = QueueOptions {
+            kind: QueueKind::Classic,
+            max_priority: 7,
+            message_ttl_ms: Some(60_000),
+            expires_ms: Some(1),
+            max_len: Some(5),
+            max_len_bytes: Some(6),
+            overflow: Overflow::RejectPublishDlx,
+            dead_letter: Some(DeadLetter {
+                exchange: "dlx".into(),
+                routing_key: Some(Bytes::from_static(b"dead")),
+            }),
+            delivery_limit: Some(3),
+            single_active: true,
+        };
+        assert_eq!(options, Ok(expected));
+    }
+
+    #[test]
+    fn a2_406_values_that_cannot_be() {
+        for (fields, expected) in [
+            (("x-expires", Value::I32(0)), "{value_zero,0}"),
+            (("x-message-ttl", Value::I32(-1)), "{value_negative,-1}"),
+            (
+                ("x-message-ttl", Value::LongStr(b"1")),
+                "\"expected integer, got longstr\"",
+            ),
+            (("x-max-length", Value::I8(-5)), "{value_negative,-5}"),
+            (
+                ("x-max-priority", Value::I32(256)),
+                "{max_value_exceeded,256}",
+            ),
+            (("x-overflow", Value::LongStr(b"drop")), "invalid_overflow"),
+            (
+                ("x-single-active-consumer", Value::I8(1)),
+                "{unacceptable_type,byte}",
+            ),
+            (
+                ("x-queue-type", Value::LongStr(b"foo")),
+                "\"unsupported queue type 'foo'\"",
+            ),
+            (
+                ("x-dead-letter-routing-key", Value::LongStr(b"k")),
+                "routing_key_but_no_dlx_defined",
+            ),
+        ] {
+            let name = fields.0;
+            assert_eq!(
+                fault(&[fields]),
+                format!("'{name}' for queue 'q' in vhost '/': {expected}")
+            );
+        }
+    }
+
+    #[test]
+    fn a4_a_type_takes_only_its_own_arguments() {
+        let quorum = ("x-queue-type", Value::LongStr(b"quorum"));
+        let of_quorum = fault(&[quorum, ("x-max-priority", Value::I8(1))]);
+        assert!(
+            of_quorum.ends_with("of queue type rabbit_quorum_queue"),
+            "{of_quorum}"
+        );
+        let of_classic = fault(&[("x-max-age", Value::LongStr(b"1D"))]);
+        assert!(
+            of_classic.ends_with("of queue type rabbit_classic_queue"),
+            "{of_classic}"
+        );
+    }
+
+    #[test]
+    fn a6_14_a_quorum_queue_gives_up_after_20_failures_unless_told_otherwise() {
+        let limit = |fields: &[(&str, Value<'_>)]| {
+            let quorum = ("x-queue-type", Value::LongStr(b"quorum"));
+            read(&table(&[&[quorum], fields].concat()), AT)
+                .unwrap()
+                .delivery_limit
+        };
+        assert_eq!(limit(&[]), Some(20));
+        assert_eq!(limit(&[("x-delivery-limit", Value::I32(3))]), Some(3));
+        assert_eq!(limit(&[("x-delivery-limit", Value::I32(-1))]), None);
+    }
+}
