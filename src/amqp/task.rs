@@ -50,6 +50,9 @@ pub async fn serve(
     debug!(connection = %id, %peer, reason = ended.err().map(|e| e.to_string()), "ended");
 }
 
+/// Octets read after which the task lets others have the worker.
+const YIELD_AFTER_BYTES: usize = 16 * 1024;
+
 struct Task {
     stream: TcpStream,
     outbox: Arc<Outbox>,
@@ -69,7 +72,7 @@ impl Task {
         let mut phase = Phase::Handshake;
         let timer = sleep_until(began + handshake_timeout);
         tokio::pin!(timer);
-        let mut busy = false;
+        let mut unyielded_bytes = 0;
 
         loop {
             self.connection.work();
@@ -90,16 +93,18 @@ impl Task {
                 }
             }
             let interest = self.interest();
-            if std::mem::take(&mut busy) {
+            if unyielded_bytes >= YIELD_AFTER_BYTES {
+                unyielded_bytes = 0;
                 tokio::task::yield_now().await;
             }
             tokio::select! {
                 ready = ready(&self.stream, interest) => {
                     if ready?.is_readable() && self.wants_input() {
-                        self.read()?;
+                        let count = self.read()?;
                         // Readiness does not count against a task's budget: without this a busy
-                        // publisher would keep the worker from those it has woken.
-                        busy = true;
+                        // publisher would keep the worker from those it has woken. Small reads are
+                        // most often alone, and a turn of the scheduler costs more than they do.
+                        unyielded_bytes += count.max(YIELD_AFTER_BYTES / 16);
                     }
                 }
                 () = self.outbox.woken() => {}
@@ -202,16 +207,16 @@ impl Task {
         Ok(())
     }
 
-    /// Reads once, and has what came done.
-    fn read(&mut self) -> io::Result<()> {
+    /// Reads once, and has what came done. How many octets it was.
+    fn read(&mut self) -> io::Result<usize> {
         match self.input.read(&self.stream) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {
+            Ok(count) => {
                 self.pulse.received = true;
                 self.connection.receive(&mut self.input.buf);
-                Ok(())
+                Ok(count)
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(0),
             Err(e) => Err(e),
         }
     }
