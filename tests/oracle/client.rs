@@ -68,6 +68,8 @@ pub(crate) struct Client {
     told_end: bool,
     /// Whether a close is answered unasked.
     pub(crate) answers: bool,
+    /// Whether the handshake came to its end.
+    pub(crate) opened: bool,
     /// Channels opened and not closed since.
     pub(crate) channels: BTreeSet<u16>,
 }
@@ -87,6 +89,7 @@ impl Client {
             ended: false,
             told_end: false,
             answers: true,
+            opened: false,
             channels: BTreeSet::new(),
         }
     }
@@ -292,6 +295,9 @@ impl Client {
                     self.frame(1, channel, &[0, 20, 0, 41]);
                 }
             }
+            "connection.open-ok" => self.opened = true,
+            // Whether the broker or the client then closes the socket first does not matter.
+            "connection.close-ok" if self.answers => self.told_end = true,
             "connection.close" if self.answers => self.frame(1, 0, &[0, 10, 0, 51]),
             _ => {}
         }

@@ -3,6 +3,7 @@
 //!
 //! - `WARREN_ORACLE_ONLY=A2.` plays only scenarios whose names begin so.
 //! - `WARREN_ORACLE_SHOW=1` shows how listed scenarios differ, too.
+//! - `WARREN_ORACLE_SHRINK=1` takes the names that play the same off `missing.txt`.
 //! - `compliance/oracle/record` records.
 #![allow(
     clippy::unwrap_used,
@@ -113,6 +114,8 @@ fn warren_says_what_rabbitmq_said() {
     let mut rows: BTreeMap<(usize, String), BTreeMap<Outcome, usize>> = BTreeMap::new();
     let mut total: BTreeMap<Outcome, usize> = BTreeMap::new();
     let show = std::env::var("WARREN_ORACLE_SHOW").is_ok();
+    let mut actual = String::new();
+    let mut found = Vec::new();
     for (scenario, played) in scenarios.iter().zip(&played) {
         let (outcome, why) = lists.judge(scenario, played);
         let row = scenario.row();
@@ -120,32 +123,43 @@ fn warren_says_what_rabbitmq_said() {
         let counts = rows.entry((number, row.to_owned())).or_default();
         *counts.entry(outcome).or_default() += 1;
         *total.entry(outcome).or_default() += 1;
-        if outcome == Outcome::Failed {
+        if outcome != Outcome::Same {
+            actual += &format!("== {}\n{}\n", scenario.name, played.transcript());
+        }
+        if outcome == Outcome::Found {
+            found.push(scenario.name.as_str());
+        } else if outcome == Outcome::Failed {
             failures.push(format!("{}:\n{why}", scenario.name));
         } else if show && !why.is_empty() {
             print(&format!("== {} {outcome:?}\n{why}\n\n", scenario.name));
         }
     }
-    let mut table = String::from("\nrow    same  differ  missing  bugs  failed\n");
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("oracle.txt");
+    fs::write(&path, actual).unwrap();
+    if std::env::var("WARREN_ORACLE_SHRINK").is_ok() {
+        lists::shrink(&folder(), &found);
+    } else if !found.is_empty() {
+        let names = found.join("\n");
+        failures.push(format!("do not differ, remove them from missing.txt:\n{names}"));
+    }
+
+    let mut table = String::from("\nrow    same  differ  missing  bugs  found  failed\n");
     let last = ((0, "all".to_owned()), total);
     for ((_, row), counts) in rows.into_iter().chain([last]) {
         let count = |outcome| counts.get(&outcome).copied().unwrap_or_default();
         table += &format!(
-            "{row:<6} {:>4}  {:>6}  {:>7}  {:>4}  {:>6}\n",
+            "{row:<6} {:>4}  {:>6}  {:>7}  {:>4}  {:>5}  {:>6}\n",
             count(Outcome::Same),
             count(Outcome::Differs),
             count(Outcome::Missing),
             count(Outcome::Bug),
+            count(Outcome::Found),
             count(Outcome::Failed)
         );
     }
     print(&format!("{table}{} scenarios in {took:.1?}\n", scenarios.len()));
-    assert!(
-        failures.is_empty(),
-        "{} scenarios:\n\n{}",
-        failures.len(),
-        failures.join("\n\n")
-    );
+    print(&format!("what Warren said where it differs: {}\n", path.display()));
+    assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
 }
 
 /// Writes what the broker at `WARREN_ORACLE_RECORD` says into the files of scenarios.

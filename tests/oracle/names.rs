@@ -11,6 +11,10 @@ const MADE: [(&str, &str); 3] = [
     ("amq.rabbitmq.reply-to.", "-_+/=."),
 ];
 
+/// Server properties that name the product.
+const PRODUCT: [&str; 6] =
+    ["product", "version", "platform", "copyright", "information", "cluster_name"];
+
 /// Shorter ones were made by the scenario itself.
 const MADE_MIN: usize = 20;
 
@@ -51,6 +55,9 @@ impl Names {
     /// What came, with the names a transcript uses.
     pub(crate) fn normal(&mut self, text: &str) -> String {
         let mut text = text.replace(&self.prefix, "$");
+        if text.starts_with("connection.start ") {
+            text = without_product(text);
+        }
         for (kind, more) in MADE {
             let mut from = 0;
             while let Some(at) = text[from..].find(kind) {
@@ -79,4 +86,33 @@ impl Names {
         self.made.push((real.to_owned(), name.clone()));
         name
     }
+}
+
+/// Server properties as every broker has them: those of the product are gone.
+fn without_product(mut text: String) -> String {
+    for name in PRODUCT {
+        for before in [',', '{'] {
+            let key = format!("{before}{name}:S:");
+            let Some(at) = text.find(&key) else {
+                continue;
+            };
+            let value = &text[at + key.len()..];
+            let length = match value.strip_prefix('"') {
+                Some(quoted) => quoted.find('"').unwrap_or(quoted.len()) + 2,
+                None => value.find([',', '}']).unwrap_or(value.len()),
+            };
+            text.replace_range(at + 1..at + key.len() + length, &format!("{name}:*"));
+        }
+    }
+    let within = text.find("capabilities:F:{").map(|at| at + "capabilities:F:{".len());
+    if let Some(start) = within
+        && let Some(length) = text[start..].find('}')
+    {
+        // A table has no order, and no client could rely on one here.
+        let mut sorted: Vec<&str> = text[start..start + length].split(',').collect();
+        sorted.sort_unstable();
+        let sorted = sorted.join(",");
+        text.replace_range(start..start + length, &sorted);
+    }
+    text
 }

@@ -15,6 +15,7 @@ use super::spec;
 use super::step::{Action, Arguments, Expect, Step};
 use super::value::Octets;
 
+const PROTOCOL_HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 const FRAME_MAX: usize = 131_072;
 /// What clients announce unless a scenario says otherwise.
 const CAPABILITIES: &str = "{publisher_confirms:t:true,exchange_exchange_bindings:t:true,\
@@ -109,10 +110,16 @@ impl Player<'_> {
                 thread::sleep(Duration::from_millis(milliseconds));
                 return Ok(Vec::new());
             }
-            Action::Connect => {
-                let client = Client::connect(self.address);
+            Action::Connect | Action::Start => {
+                let mut client = Client::connect(self.address);
+                let mut items = Vec::new();
+                if matches!(action, Action::Start) {
+                    client.write(PROTOCOL_HEADER);
+                    items = client.wait(0, &until("connection.start"), limit);
+                    items.pop_if(|item| item.name == "connection.start");
+                }
                 self.clients.insert(connection, (client, FRAME_MAX));
-                return Ok(Vec::new());
+                return Ok(items);
             }
             Action::Open(arguments) => return self.open(connection, arguments),
             _ if self.clients.contains_key(&connection) => {}
@@ -178,7 +185,7 @@ impl Player<'_> {
                 client.drop_socket();
                 Vec::new()
             }
-            Action::Connect | Action::Open(_) | Action::Sleep(_) => Vec::new(),
+            Action::Connect | Action::Start | Action::Open(_) | Action::Sleep(_) => Vec::new(),
         })
     }
 
@@ -198,7 +205,7 @@ impl Player<'_> {
     /// Closes the connections, deletes what is left, and gives what nobody waited for.
     fn finish(mut self) -> Vec<String> {
         let mut left = Vec::new();
-        let over = |client: &Client| client.is_over() || !client.answers;
+        let over = |client: &Client| client.is_over() || !client.answers || !client.opened;
         for (number, (mut client, _)) in std::mem::take(&mut self.clients) {
             if !over(&client) {
                 let close = [0, 10, 0, 50, 0, 200, 0, 0, 0, 0, 0];
@@ -345,7 +352,7 @@ fn handshake(
         ),
     ];
     let mut items = Vec::new();
-    client.write(b"AMQP\0\0\x09\x01");
+    client.write(PROTOCOL_HEADER);
     items.extend(client.wait(0, &until("connection.start"), limit));
     for (reply, sent) in steps {
         if let Action::Method(_, payload, _) = Step::parse(&format!("c0 {sent}"))?.action {

@@ -9,6 +9,8 @@ use super::value::{Fault, Text, hex};
 pub(crate) enum Action {
     /// Connects the socket only.
     Connect,
+    /// Connects and begins the handshake, up to connection.start.
+    Start,
     /// Connects and does the handshake.
     Open(Arguments),
     /// Writes these octets as they are.
@@ -214,6 +216,7 @@ fn action(text: &str) -> Result<Action, Fault> {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     Ok(match verb {
         "connect" => Action::Connect,
+        "start" => Action::Start,
         "open" => Action::Open(Arguments::parse(rest)?),
         "manual" => Action::Manual,
         "drop" => Action::Drop,

@@ -13,10 +13,6 @@ pub(crate) type Fault = String;
 pub(crate) struct Text<'a>(pub(crate) &'a str);
 
 impl<'a> Text<'a> {
-    /// Skips blanks.
-    pub(crate) fn skip(&mut self) {
-        self.0 = self.0.trim_start();
-    }
 
     /// Takes a character if it is the next one.
     pub(crate) fn eat(&mut self, c: char) -> bool {
