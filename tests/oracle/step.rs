@@ -21,6 +21,9 @@ pub(crate) enum Action {
     Method(&'static Method, Vec<u8>, bool),
     /// Writes a whole publish: method, header, body frames.
     Publish(Vec<u8>, Vec<u8>, Vec<u8>),
+    /// Writes a passive declare until its answer stays the same: counts that a broker brings up
+    /// to date in its own time.
+    Settled(Vec<u8>),
     /// Waits for what comes.
     Expect(Expect),
     /// Closes are not answered any more.
@@ -235,6 +238,13 @@ fn action(text: &str) -> Result<Action, Fault> {
         }
         "body" => Action::Frame(3, raw(rest)?),
         "publish" => publish(rest)?,
+        "settled" => {
+            let declare = method("queue.declare", &format!("{rest} passive=true"))?;
+            let Action::Method(_, payload, _) = declare else {
+                return Err("no method".into());
+            };
+            Action::Settled(payload)
+        }
         "send" => {
             let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
             let Action::Method(_, payload, _) = method(name, rest)? else {
