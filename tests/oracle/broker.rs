@@ -42,7 +42,11 @@ fn listening(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening for AMQP 0-9-1")?;
     let (_, address) = rest.split_once("address")?;
     let address = address.trim_start_matches(|c: char| !c.is_ascii_digit());
-    address.split(|c: char| c != ':' && c != '.' && !c.is_ascii_digit()).next()?.parse().ok()
+    address
+        .split(|c: char| c != ':' && c != '.' && !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 impl Drop for Broker {

@@ -40,13 +40,19 @@ impl Lists {
         for scenario in File::read(&folder.join("differences.txt")).scenarios {
             let reason = |line: &Line| matches!(line, Line::Other(t) if t.len() > 10);
             let name = scenario.name.clone();
-            assert!(scenario.lines.iter().any(reason), "{name} differs without a reason");
+            assert!(
+                scenario.lines.iter().any(reason),
+                "{name} differs without a reason"
+            );
             let old = differences.insert(name.clone(), scenario);
             assert!(old.is_none(), "{name} is in differences.txt twice");
         }
         let mut missing = BTreeMap::new();
         let mut section = String::new();
-        for line in fs::read_to_string(folder.join("missing.txt")).unwrap().lines() {
+        for line in fs::read_to_string(folder.join("missing.txt"))
+            .unwrap()
+            .lines()
+        {
             let line = line.split('#').next().unwrap_or_default().trim();
             if let Some(name) = line.strip_prefix('[') {
                 section = name.trim_end_matches(']').to_owned();
@@ -55,7 +61,10 @@ impl Lists {
                 assert!(old.is_none(), "{line} is in missing.txt twice");
             }
         }
-        let both: Vec<_> = missing.keys().filter(|n| differences.contains_key(*n)).collect();
+        let both: Vec<_> = missing
+            .keys()
+            .filter(|n| differences.contains_key(*n))
+            .collect();
         assert!(both.is_empty(), "in both lists: {both:?}");
         Lists {
             differences,
@@ -66,7 +75,10 @@ impl Lists {
     /// Names in a list that no scenario has.
     pub(crate) fn unknown<'a>(&'a self, known: &[&str]) -> Vec<&'a str> {
         let names = self.differences.keys().chain(self.missing.keys());
-        names.map(String::as_str).filter(|name| !known.contains(name)).collect()
+        names
+            .map(String::as_str)
+            .filter(|name| !known.contains(name))
+            .collect()
     }
 
     /// Whether it is expected to fail.
@@ -81,7 +93,10 @@ impl Lists {
         let name = recorded.name.as_str();
         if let Some(chosen) = self.differences.get(name) {
             return match (same, chosen.transcript() == got) {
-                (true, _) => (Outcome::Failed, "does not differ: remove it from differences.txt".into()),
+                (true, _) => (
+                    Outcome::Failed,
+                    "does not differ: remove it from differences.txt".into(),
+                ),
                 (false, true) => (Outcome::Differs, String::new()),
                 (false, false) => (Outcome::Failed, diff(&chosen.transcript(), &got)),
             };
@@ -101,7 +116,9 @@ pub(crate) fn shrink(folder: &Path, found: &[&str]) {
     let path = folder.join("missing.txt");
     let text = fs::read_to_string(&path).unwrap();
     let name = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
-    let kept = text.lines().filter(|line| !found.contains(&name(line).as_str()));
+    let kept = text
+        .lines()
+        .filter(|line| !found.contains(&name(line).as_str()));
     let kept: String = kept.map(|line| format!("{line}\n")).collect();
     fs::write(&path, kept).unwrap();
 }

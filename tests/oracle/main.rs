@@ -15,13 +15,16 @@
 
 mod broker;
 mod client;
+mod handshake;
 mod lists;
 mod names;
 mod play;
 mod script;
 mod spec;
 mod step;
+mod tests;
 mod value;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use broker::Broker;
 use lists::{Lists, Outcome};
-use script::{File, Scenario};
+use script::Scenario;
 
 /// Scenarios played at once. They mostly wait.
 const THREADS: usize = 16;
@@ -73,7 +76,11 @@ fn play_all(
         drop(tell);
     });
     let played: BTreeMap<usize, Scenario> = told.into_iter().collect();
-    assert_eq!(played.len(), scenarios.len(), "every scenario came to its end");
+    assert_eq!(
+        played.len(),
+        scenarios.len(),
+        "every scenario came to its end"
+    );
     played.into_values().collect()
 }
 
@@ -140,7 +147,9 @@ fn warren_says_what_rabbitmq_said() {
         lists::shrink(&folder(), &found);
     } else if !found.is_empty() {
         let names = found.join("\n");
-        failures.push(format!("do not differ, remove them from missing.txt:\n{names}"));
+        failures.push(format!(
+            "do not differ, remove them from missing.txt:\n{names}"
+        ));
     }
 
     let mut table = String::from("\nrow    same  differ  missing  bugs  found  failed\n");
@@ -157,8 +166,14 @@ fn warren_says_what_rabbitmq_said() {
             count(Outcome::Failed)
         );
     }
-    print(&format!("{table}{} scenarios in {took:.1?}\n", scenarios.len()));
-    print(&format!("what Warren said where it differs: {}\n", path.display()));
+    print(&format!(
+        "{table}{} scenarios in {took:.1?}\n",
+        scenarios.len()
+    ));
+    print(&format!(
+        "what Warren said where it differs: {}\n",
+        path.display()
+    ));
     assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
 }
 
@@ -170,8 +185,12 @@ fn record() {
     let address: SocketAddr = address.parse().unwrap();
     let mut lost = Vec::new();
     for mut file in script::files(&folder().join("scenarios")) {
-        let (at, scenarios): (Vec<usize>, Vec<&Scenario>) =
-            file.scenarios.iter().enumerate().filter(|(_, s)| chosen(&s.name)).unzip();
+        let (at, scenarios): (Vec<usize>, Vec<&Scenario>) = file
+            .scenarios
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| chosen(&s.name))
+            .unzip();
         let played = play_all(&scenarios, address, |_| LIMIT);
         for (at, played) in at.into_iter().zip(played) {
             if played.transcript().contains("timeout\n") {
@@ -181,5 +200,8 @@ fn record() {
         }
         fs::write(&file.path, file.text()).unwrap();
     }
-    assert!(lost.is_empty(), "what these waited for did not come: {lost:?}");
+    assert!(
+        lost.is_empty(),
+        "what these waited for did not come: {lost:?}"
+    );
 }

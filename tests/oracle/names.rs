@@ -12,8 +12,14 @@ const MADE: [(&str, &str); 3] = [
 ];
 
 /// Server properties that name the product.
-const PRODUCT: [&str; 6] =
-    ["product", "version", "platform", "copyright", "information", "cluster_name"];
+const PRODUCT: [&str; 6] = [
+    "product",
+    "version",
+    "platform",
+    "copyright",
+    "information",
+    "cluster_name",
+];
 
 /// Shorter ones were made by the scenario itself.
 const MADE_MIN: usize = 20;
@@ -81,7 +87,11 @@ impl Names {
         if let Some((_, name)) = self.made.iter().find(|(known, _)| known == real) {
             return name.clone();
         }
-        let number = 1 + self.made.iter().filter(|(r, _)| r.starts_with(kind)).count();
+        let number = 1 + self
+            .made
+            .iter()
+            .filter(|(r, _)| r.starts_with(kind))
+            .count();
         let name = format!("{kind}{number}");
         self.made.push((real.to_owned(), name.clone()));
         name
@@ -104,7 +114,9 @@ fn without_product(mut text: String) -> String {
             text.replace_range(at + 1..at + key.len() + length, &format!("{name}:*"));
         }
     }
-    let within = text.find("capabilities:F:{").map(|at| at + "capabilities:F:{".len());
+    let within = text
+        .find("capabilities:F:{")
+        .map(|at| at + "capabilities:F:{".len());
     if let Some(start) = within
         && let Some(length) = text[start..].find('}')
     {

@@ -8,19 +8,16 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use super::client::{Client, Item, Until};
+use super::client::{Client, Until};
+use super::handshake::{PROTOCOL_HEADER, handshake};
 use super::names::Names;
 use super::script::{Line, Scenario};
 use super::spec;
 use super::step::{Action, Arguments, Expect, Step};
 use super::value::Octets;
+use super::wire::Item;
 
-const PROTOCOL_HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 const FRAME_MAX: usize = 131_072;
-/// What clients announce unless a scenario says otherwise.
-const CAPABILITIES: &str = "{publisher_confirms:t:true,exchange_exchange_bindings:t:true,\
-    basic.nack:t:true,consumer_cancel_notify:t:true,connection.blocked:t:true,\
-    authentication_failure_close:t:true}";
 /// Between the two round trips that show that nothing comes.
 const MOMENT: Duration = Duration::from_millis(40);
 
@@ -193,11 +190,7 @@ impl Player<'_> {
         })
     }
 
-    fn open(
-        &mut self,
-        connection: usize,
-        mut arguments: Arguments,
-    ) -> Result<Vec<Item>, String> {
+    fn open(&mut self, connection: usize, mut arguments: Arguments) -> Result<Vec<Item>, String> {
         self.used.retain(|(c, _)| *c != connection);
         let mut client = Client::connect(self.address);
         let frame_max = arguments.number("frame_max", FRAME_MAX)?;
@@ -271,7 +264,8 @@ fn declared(payload: &[u8]) -> Option<(u16, Vec<u8>)> {
     Some((class, from.take(length as usize)?.to_vec()))
 }
 
-fn until(name: &'static str) -> Until<'static> {
+/// Waits for one method.
+pub(crate) fn until(name: &'static str) -> Until<'static> {
     Until::Method(name)
 }
 
@@ -291,7 +285,10 @@ fn settled(client: &mut Client, channel: u16, payload: &[u8], limit: Duration) -
         let Some(answer) = items.pop_if(|i| i.name == "queue.declare-ok") else {
             return items;
         };
-        if last.replace(answer.clone()).is_some_and(|last| last.text == answer.text) {
+        if last
+            .replace(answer.clone())
+            .is_some_and(|last| last.text == answer.text)
+        {
             break;
         }
         thread::sleep(MOMENT);
@@ -321,7 +318,11 @@ fn expected(client: &mut Client, channel: u16, what: &Expect, limit: Duration) -
         Expect::Quiet => {
             let mut items = Vec::new();
             for pause in [MOMENT, Duration::ZERO] {
-                client.frame(1, channel, b"\0\x28\0\x0a\0\0\x0aamq.direct\x06direct\x01\0\0\0\0");
+                client.frame(
+                    1,
+                    channel,
+                    b"\0\x28\0\x0a\0\0\x0aamq.direct\x06direct\x01\0\0\0\0",
+                );
                 items.extend(client.wait(channel, &until("exchange.declare-ok"), limit));
                 if items.pop_if(|i| i.name == "exchange.declare-ok").is_none() {
                     break;
@@ -337,56 +338,4 @@ fn without_tag(text: &str) -> String {
     let words = text.split(' ');
     let kept: Vec<&str> = words.filter(|w| !w.starts_with("delivery_tag=")).collect();
     kept.join(" ")
-}
-
-fn handshake(
-    client: &mut Client,
-    frame_max: usize,
-    mut arguments: Arguments,
-    limit: Duration,
-) -> Result<Vec<Item>, String> {
-    let user = arguments.string("user", "guest")?;
-    let password = arguments.string("password", "guest")?;
-    let vhost = arguments.string("vhost", "/")?;
-    let channel_max = arguments.number("channel_max", 2047_u16)?;
-    let heartbeat = arguments.number("heartbeat", 0_u16)?;
-    let capabilities = arguments.take("capabilities");
-    let capabilities = capabilities.as_deref().unwrap_or(CAPABILITIES);
-    arguments.done()?;
-    let steps = [
-        (
-            "connection.tune",
-            format!(
-                "connection.start-ok mechanism=PLAIN locale=en_US \
-                 response=\"\\x00{user}\\x00{password}\" \
-                 client_properties={{capabilities:F:{capabilities}}}"
-            ),
-        ),
-        (
-            "",
-            format!(
-                "connection.tune-ok channel_max={channel_max} frame_max={frame_max} \
-                 heartbeat={heartbeat}"
-            ),
-        ),
-        (
-            "connection.open-ok",
-            format!("connection.open virtual_host=\"{vhost}\""),
-        ),
-    ];
-    let mut items = Vec::new();
-    client.write(PROTOCOL_HEADER);
-    items.extend(client.wait(0, &until("connection.start"), limit));
-    for (reply, sent) in steps {
-        if let Action::Method(_, payload, _) = Step::parse(&format!("c0 {sent}"))?.action {
-            client.frame(1, 0, &payload);
-        }
-        if !reply.is_empty() {
-            items = client.wait(0, &until(reply), limit);
-            if items.last().is_none_or(|item| item.name != reply) {
-                break;
-            }
-        }
-    }
-    Ok(items)
 }

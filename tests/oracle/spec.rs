@@ -175,6 +175,11 @@ fn field(text: &'static str) -> Field {
     Field { name, kind }
 }
 
+/// Every method.
+pub(crate) fn all() -> &'static [Method] {
+    &METHODS
+}
+
 /// The method of a name.
 pub(crate) fn by_name(name: &str) -> Option<&'static Method> {
     METHODS.iter().find(|m| m.name == name)

@@ -77,7 +77,11 @@ impl Arguments {
     }
 
     /// Takes a number, or the default.
-    pub(crate) fn number<T: std::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, Fault> {
+    pub(crate) fn number<T: std::str::FromStr>(
+        &mut self,
+        name: &str,
+        default: T,
+    ) -> Result<T, Fault> {
         let parse = |text: String| text.parse().map_err(|_| format!("{name}: not a number"));
         self.take(name).map_or(Ok(default), parse)
     }
@@ -259,7 +263,10 @@ fn action(text: &str) -> Result<Action, Fault> {
 fn method(name: &str, rest: &str) -> Result<Action, Fault> {
     let method = spec::by_name(name).ok_or_else(|| format!("no method {name:?}"))?;
     let mut arguments = Arguments::parse(rest)?;
-    let nowait = arguments.0.iter().any(|(n, v)| n == "nowait" && v == "true");
+    let nowait = arguments
+        .0
+        .iter()
+        .any(|(n, v)| n == "nowait" && v == "true");
     let payload = method_payload(method, &mut arguments)?;
     arguments.done()?;
     let awaited = !nowait && !method.replies.is_empty();
@@ -287,7 +294,9 @@ fn expect(text: &str) -> Result<Expect, Fault> {
         text => {
             let sorted = text.strip_suffix(" sorted");
             let count = sorted.unwrap_or(text);
-            let count = count.parse().map_err(|_| format!("not a count: {count:?}"))?;
+            let count = count
+                .parse()
+                .map_err(|_| format!("not a count: {count:?}"))?;
             Expect::Count(count, sorted.is_some())
         }
     })

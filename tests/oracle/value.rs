@@ -13,7 +13,6 @@ pub(crate) type Fault = String;
 pub(crate) struct Text<'a>(pub(crate) &'a str);
 
 impl<'a> Text<'a> {
-
     /// Takes a character if it is the next one.
     pub(crate) fn eat(&mut self, c: char) -> bool {
         let rest = self.0.strip_prefix(c);
