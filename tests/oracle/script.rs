@@ -42,6 +42,11 @@ impl Scenario {
         self.name.split('.').next().unwrap_or_default()
     }
 
+    /// Whether it waits until the broker closes a socket.
+    pub(crate) fn waits_long(&self) -> bool {
+        self.steps().any(|(step, _)| step.ends_with(" expect eof"))
+    }
+
     /// Everything the broker said, with the steps.
     pub(crate) fn transcript(&self) -> String {
         let mut out = String::new();
