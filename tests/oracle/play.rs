@@ -311,7 +311,7 @@ fn expected(client: &mut Client, channel: u16, what: &Expect, limit: Duration) -
         Expect::End => client.wait(channel, &Until::End, limit),
         Expect::Heartbeat => client.wait(0, &Until::Heartbeat, limit),
         Expect::Quiet if channel == 0 => {
-            let mut items = client.wait(0, &Until::Count(1), 3 * MOMENT);
+            let mut items = client.wait(0, &Until::Count(1), 8 * MOMENT);
             items.pop_if(|item| item.name == "timeout");
             items
         }

@@ -53,7 +53,9 @@ impl<'a> Text<'a> {
             }
         }
         if self.eat('*') {
-            let times = self.until(&[' ', ',', '}', ']']);
+            let end = self.0.find(|c: char| !c.is_ascii_digit());
+            let (times, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
+            self.0 = rest;
             out = out.repeat(times.parse().map_err(|_| format!("not a count: {times}"))?);
         }
         Ok(out)
