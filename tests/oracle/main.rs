@@ -66,10 +66,7 @@ fn play_all(
         for _ in 0..THREADS {
             let (tell, next, limit, order) = (tell.clone(), &next, &limit, &order);
             scope.spawn(move || {
-                loop {
-                    let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                        break;
-                    };
+                while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let scenario = scenarios[at];
                     let played = play::play(scenario, address, limit(&scenario.name));
                     tell.send((at, played)).unwrap();
