@@ -162,6 +162,10 @@ impl Queue {
             return Admission::Taken;
         }
         if self.options.overflow != Overflow::DropHead && self.would_overflow(&message) {
+            // What came before it in the batch may only wait for a consumer that is ready.
+            self.dispatch(effects);
+        }
+        if self.options.overflow != Overflow::DropHead && self.would_overflow(&message) {
             match self.options.overflow {
                 Overflow::RejectPublishDlx => {
                     self.bury(pos, message, DeathReason::MaxLen, effects);
