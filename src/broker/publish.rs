@@ -153,6 +153,8 @@ impl Publisher {
     /// # Errors
     /// 541 if the log has failed: nothing was published.
     pub fn flush(&mut self) -> Result<LogPos, AmqpError> {
+        // Of an earlier batch, before anybody wanted to know.
+        self.refused.clear();
         if self.touched.is_empty() && self.acked_in.is_empty() {
             self.published = 0;
             return Ok(LogPos::NONE);

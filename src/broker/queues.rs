@@ -53,8 +53,9 @@ impl Vhost {
         name: &Name,
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
-        self.queue(name, connection)
-            .map(|queue| self.unchanged(queue))
+        let queue = self.queue(name, connection)?;
+        self.use_queue(&queue)?;
+        Ok(self.unchanged(queue))
     }
 
     /// queue.declare: creates it, or holds it against what is there.

@@ -3,6 +3,8 @@
 //! Owns which message is where. Never waits, never reads a clock, and never touches anything but
 //! itself and its ports: the time comes in, and what must happen elsewhere goes out as [`Effects`].
 
+use std::cmp::Reverse;
+
 use slab::Slab;
 
 use super::consumer::{Consumer, ConsumerKey, ConsumerSpec, Full, Slot};
@@ -160,6 +162,10 @@ impl Queue {
         if self.gone {
             effects.gone(pos);
             return Admission::Taken;
+        }
+        if self.options.overflow != Overflow::DropHead && self.would_overflow(&message) {
+            // What came before it in the batch may only wait for a consumer that is ready.
+            self.dispatch(effects);
         }
         if self.options.overflow != Overflow::DropHead && self.would_overflow(&message) {
             match self.options.overflow {
@@ -385,8 +391,9 @@ impl Queue {
         self.turns.leave(key.index);
         if self.active == Some(key.index) {
             self.active = None;
-            // The one that has waited longest (A6.5).
-            let next = self.consumers.iter().min_by_key(|(_, c)| c.generation);
+            // Of the highest priority, the one that has waited longest (A6.5).
+            let rank = |c: &Consumer| (Reverse(c.spec.priority), c.generation);
+            let next = self.consumers.iter().min_by_key(|(_, c)| rank(c));
             if let Some(index) = next.map(|(index, _)| index as u32) {
                 self.activate(index);
             }
