@@ -142,7 +142,7 @@ impl Channel {
                 link.vhost
                     .find_exchange(&stripped(m.exchange.as_str()))
                     .map(|found| found.value)?;
-                let queue = self.named_queue(m.queue.as_str(), link)?;
+                let queue = self.named_queue(&stripped(m.queue.as_str()), link)?;
                 // An empty key with an empty queue name means the queue's own name (A3.16).
                 let key = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
                     true => queue.name.as_str(),
@@ -164,7 +164,7 @@ impl Channel {
                 (m.nowait, replies::queue_purge_ok(count))
             }
             Delete(m) => {
-                let name = self.queue_name(m.queue.as_str())?;
+                let name = self.queue_name(&stripped(m.queue.as_str()))?;
                 let conditions = DeleteIf {
                     unused: m.if_unused,
                     empty: m.if_empty,
@@ -383,7 +383,7 @@ impl Channel {
                 .last_queue
                 .clone()
                 .ok_or_else(AmqpError::no_previously_declared_queue),
-            name => Ok(stripped(name)),
+            name => Ok(Name::from(name)),
         }
     }
 

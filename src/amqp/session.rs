@@ -164,8 +164,7 @@ impl Session {
         }
         let open = self.channels.len();
         if open >= usize::from(self.channel_max) {
-            let fault = AmqpError::channel_limit(open, self.channel_max);
-            return Err(fault.at(class_id, method_id));
+            return Err(AmqpError::channel_limit(open, self.channel_max));
         }
         self.channels
             .insert(Channel::new(frame.channel, &self.link));

@@ -101,7 +101,16 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
     let kind = kind(table, at)?;
     let read = Reader { table, at };
     read.fit(kind)?;
-    let exchange = read.string("x-dead-letter-exchange")?;
+    let exchange = match table.get("x-dead-letter-exchange") {
+        None => None,
+        Some(value) => Some(value.as_str().ok_or_else(|| {
+            AmqpError::invalid_arg_type(value.type_name(), "x-dead-letter-exchange", at)
+        })?),
+    };
+    let expires_ms = match read.duration_ms("x-expires")? {
+        Some(0) => return read.fault("x-expires", ArgFault::ValueZero),
+        expires_ms => expires_ms,
+    };
     let routing_key = read.string("x-dead-letter-routing-key")?;
     if exchange.is_none() && routing_key.is_some() {
         return read.fault("x-dead-letter-routing-key", ArgFault::RoutingKeyButNoDlx);
@@ -109,6 +118,13 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
     let strategies = &["at-most-once", "at-least-once"];
     read.one_of("x-dead-letter-strategy", strategies, |_| {
         ArgFault::InvalidDlxStrategy
+    })?;
+    if read.count("x-quorum-initial-group-size")? == Some(0) {
+        return read.fault("x-quorum-initial-group-size", ArgFault::ValueZero);
+    }
+    let locators = &["client-local", "balanced", "random", "least-leaders"];
+    read.one_of("x-queue-leader-locator", locators, |_| {
+        ArgFault::InvalidQueueLocator
     })?;
     let modes = &["default", "lazy"];
     read.one_of("x-queue-mode", modes, ArgFault::UnsupportedQueueMode)?;
@@ -124,10 +140,7 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
         kind,
         max_priority: read.max_priority()?,
         message_ttl_ms: read.duration_ms("x-message-ttl")?,
-        expires_ms: match read.duration_ms("x-expires")? {
-            Some(0) => return read.fault("x-expires", ArgFault::ValueZero),
-            expires_ms => expires_ms,
-        },
+        expires_ms,
         max_len: read.count("x-max-length")?,
         max_len_bytes: read.count("x-max-length-bytes")?,
         overflow: match (read.string("x-overflow")?, kind) {

@@ -132,11 +132,11 @@ impl Vhost {
             Err(fault) => return Err(fault),
         };
         self.remove_queue(&queue, |state| {
-            if conditions.unused && state.consumers_len() > 0 {
-                return Err(AmqpError::queue_in_use(&queue.name, self.name()));
-            }
             if conditions.empty && state.ready_len() > 0 {
                 return Err(AmqpError::queue_not_empty(&queue.name, self.name()));
+            }
+            if conditions.unused && state.consumers_len() > 0 {
+                return Err(AmqpError::queue_in_use(&queue.name, self.name()));
             }
             Ok(())
         })

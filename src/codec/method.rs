@@ -129,7 +129,11 @@ pub fn parse_method(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
         (BASIC, 10) => qos(fields),
         _ => {
             let command = command(payload, fields, class_id, method_id);
-            return command.map_err(|fault| fault.at(class_id, method_id));
+            // RabbitMQ notices bad text before it knows the method (A1.9).
+            return command.map_err(|fault| match fault == AmqpError::malformed_utf8() {
+                true => fault,
+                false => fault.at(class_id, method_id),
+            });
         }
     };
     method.ok_or_else(|| AmqpError::undecodable_method(fields).at(class_id, method_id))
