@@ -375,7 +375,8 @@ impl Channel {
             result = result.and(done.map(drop));
         }
         settled.clear();
-        if self.consumers.is_empty() {
+        // A transaction may hold what came from them, outside the ledger, until its end.
+        if self.consumers.is_empty() && self.transaction.is_none() {
             self.ledger.forget_sources();
         }
         // After the queues have looked, or these would have it again before all that wait.

@@ -80,6 +80,9 @@ impl Channel {
         for (how, mut taken) in later {
             self.settle(&mut taken, how, link)?;
         }
+        if self.consumers.is_empty() {
+            self.ledger.forget_sources();
+        }
         if refused {
             return Err(AmqpError::partial_tx());
         }
