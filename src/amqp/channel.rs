@@ -233,15 +233,16 @@ impl Channel {
         }
     }
 
-    /// Acks as a part of the publisher's next batch in the log.
-    pub(super) fn ack_with_publishes(&mut self, taken: &[Outstanding]) {
-        self.credit
-            .give_back(taken.iter().filter(|o| o.credited).count() as u32);
+    /// Acks as a part of the publisher's next batch in the log. Whether consumers wait for the credit
+    /// that it gives back: resume them once that batch is flushed.
+    pub(super) fn ack_with_publishes(&mut self, taken: &[Outstanding]) -> bool {
+        let credited = taken.iter().filter(|o| o.credited).count() as u32;
         for acked in taken {
             if let Some(queue) = self.ledger.queue(acked.source) {
                 self.publisher.ack(queue, acked.slot);
             }
         }
+        self.credit.give_back(credited)
     }
 
     /// Flushes the publisher. Where its batch ends, and whether a queue refused any of it.
@@ -375,7 +376,8 @@ impl Channel {
             result = result.and(done.map(drop));
         }
         settled.clear();
-        if self.consumers.is_empty() {
+        // A transaction may hold what came from them, outside the ledger, until its end.
+        if self.consumers.is_empty() && self.transaction.is_none() {
             self.ledger.forget_sources();
         }
         // After the queues have looked, or these would have it again before all that wait.

@@ -14,7 +14,7 @@ const CC: &str = "CC";
 const BCC: &str = "BCC";
 
 /// Checks the properties of `message`. Further routing keys are added to `keys` (A3.18), and a
-/// header BCC is taken out of the message.
+/// header BCC is marked as hidden.
 pub(super) fn check(
     message: Message,
     scan: &PropertyScan,
@@ -47,7 +47,7 @@ pub(super) fn check(
         ));
     }
     Ok(if hidden {
-        without_bcc(&message, &properties)
+        message.hiding_bcc()
     } else {
         message
     })
@@ -89,7 +89,10 @@ fn extra_keys(headers: TableRef<'_>, name: &str, keys: &mut Vec<Bytes>) -> Resul
     }
 }
 
-fn without_bcc(message: &Message, properties: &Properties) -> Message {
+/// The properties that the receiver of a message may see, if it hides some.
+#[cold]
+pub(super) fn without_bcc(message: &Message) -> Properties {
+    let properties = Properties::trusted(message.properties_bytes());
     let mut left = TableBuilder::new();
     for (name, value) in properties.headers().unwrap_or_default() {
         if name != BCC.as_bytes() {
@@ -97,8 +100,7 @@ fn without_bcc(message: &Message, properties: &Properties) -> Message {
         }
     }
     let left = left.finish();
-    let patched = PropertyPatch::new().headers(left.view()).apply(properties);
-    message.with_properties(patched.raw())
+    PropertyPatch::new().headers(left.view()).apply(&properties)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! connection's output.
 
 use super::channel::{Channel, State};
+use super::checks::without_bcc;
 use super::link::Link;
 use super::reply_to::REPLY_NUMBER;
 use crate::base::limits::BODY_BY_REFERENCE_BYTES;
@@ -64,12 +65,13 @@ impl Channel {
     /// Header and body of a message.
     pub(super) fn content(&self, message: &Message, link: &mut Link) {
         let body_len = message.body_len();
-        encode::content_header(
-            link.tail(),
-            self.number,
-            body_len as u64,
-            message.properties(),
-        );
+        let (number, size) = (self.number, body_len as u64);
+        if message.hides_bcc() {
+            let shown = without_bcc(message);
+            encode::content_header(link.tail(), number, size, shown.raw());
+        } else {
+            encode::content_header(link.tail(), number, size, message.properties());
+        }
         if body_len < BODY_BY_REFERENCE_BYTES {
             // Below the smallest frame_max, so always one frame.
             if body_len > 0 {

@@ -70,15 +70,22 @@ impl Channel {
             );
         }
         let mut later = Vec::new();
+        let mut waiting = false;
         for (how, taken) in settled {
             match how {
-                Settle::Acked => self.ack_with_publishes(&taken),
+                Settle::Acked => waiting |= self.ack_with_publishes(&taken),
                 _ => later.push((how, taken)),
             }
         }
         let (end, refused) = self.flush_transaction()?;
         for (how, mut taken) in later {
             self.settle(&mut taken, how, link)?;
+        }
+        if waiting {
+            self.resume_all(link)?;
+        }
+        if self.consumers.is_empty() {
+            self.ledger.forget_sources();
         }
         if refused {
             return Err(AmqpError::partial_tx());

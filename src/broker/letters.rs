@@ -68,7 +68,11 @@ impl Letter {
         let key = to.routing_key.as_deref().unwrap_or(message.routing_key());
         let extra_keys = match to.routing_key {
             Some(_) => Vec::new(),
-            None => cc(headers).map(Bytes::copy_from_slice).collect(),
+            None => {
+                let hidden = strings(headers.get("BCC").filter(|_| message.hides_bcc()));
+                let keys = cc(headers).chain(hidden);
+                keys.map(Bytes::copy_from_slice).collect()
+            }
         };
         let copy = Bytes::copy_from_slice;
         Letter {
@@ -177,7 +181,7 @@ fn headers_of(
         let ours = name == b"x-death"
             || name.starts_with(b"x-last-death-")
             || (!has_died && name.starts_with(b"x-first-death-"));
-        let replaced = name == b"CC" && to.routing_key.is_some();
+        let replaced = (name == b"CC" || name == b"BCC") && to.routing_key.is_some();
         if !ours && !replaced {
             headers.insert_raw(name, value);
         }

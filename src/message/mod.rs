@@ -23,6 +23,8 @@ const PERSISTENT: u8 = 1;
 const EXPIRES: u8 = 2;
 /// The header x-death is the broker's own, not a client's (A7.7).
 const DIED: u8 = 4;
+/// The header BCC is there, for the broker alone (A3.18).
+const HIDES: u8 = 8;
 
 impl Facts {
     /// `priority` is the property, 0 if absent; `expires` says whether the property expiration is
@@ -281,6 +283,19 @@ impl Message {
     /// Whether the header x-death is the broker's own (A7.7).
     pub fn has_died(&self) -> bool {
         self.facts.flags & DIED != 0
+    }
+
+    /// The message with a mark that its header BCC is to be kept from whoever receives it.
+    #[must_use]
+    pub fn hiding_bcc(mut self) -> Self {
+        self.facts.flags |= HIDES;
+        self
+    }
+
+    /// Whether it has a header BCC that nobody may receive (A3.18): its keys count again when it is
+    /// dead (A7.4).
+    pub fn hides_bcc(&self) -> bool {
+        self.facts.flags & HIDES != 0
     }
 
     /// Time to live that the publisher gave it, in milliseconds (A5.7). What is no number does not
