@@ -10,6 +10,7 @@ mod connections;
 mod consumers;
 mod durable;
 mod exchanges;
+mod expiry;
 mod load;
 mod publishing;
 mod queues;

@@ -1,5 +1,6 @@
 //! [`Queue`](super::Queue) against a naive model under random operations, and row by row.
 
+mod limits;
 mod model;
 mod port;
 mod rows;
