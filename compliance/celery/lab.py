@@ -32,6 +32,8 @@ def load(backend="rpc://"):
     os.environ["COMPLIANCE_NAME"] = frame.unique("celery")
     os.environ["COMPLIANCE_FOLDER"] = tempfile.mkdtemp(prefix="compliance-")
     os.environ["COMPLIANCE_BACKEND"] = backend.replace("FOLDER", os.environ["COMPLIANCE_FOLDER"])
+    # An end from outside must end the workers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     import jobs
 
     return jobs
@@ -40,7 +42,7 @@ def load(backend="rpc://"):
 def clean(jobs):
     """Deletes what the application declared, and what its tasks wrote."""
     shutil.rmtree(jobs.FOLDER, ignore_errors=True)
-    with jobs.app.connection() as connection:
+    with jobs.app.connection(connect_timeout=LIMIT) as connection:
         channel = connection.channel()
         for queue in (jobs.NAME, f"{jobs.NAME}.late"):
             channel.queue_delete(queue)

@@ -165,9 +165,11 @@ fn server_properties() -> FieldTable {
     }
     let mut properties = FieldTable::default();
     for (name, value) in [
-        ("product", "Warren"),
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("platform", "Rust"),
+        // Whose rules are spoken here: kombu has basic.qos mean what it means to RabbitMQ 3.3 and later
+        // only where it reads this name and a version below 4.0.
+        ("product", "RabbitMQ"),
+        ("version", "3.10.8"),
+        ("platform", concat!("Warren ", env!("CARGO_PKG_VERSION"))),
         ("copyright", "Copyright (c) the Warren authors"),
         ("information", "Licensed under the Apache License 2.0"),
         ("cluster_name", "warren"),
