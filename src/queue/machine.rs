@@ -1,84 +1,18 @@
-//! The queue's state machine: publish, deliver, get, settle, requeue, expire, purge, subscribe.
+//! The queue's state machine: publish, deliver, get, settle, requeue, purge. Consumers that come and
+//! go are in `subscription`, time and limits in `upkeep`.
 //!
 //! Owns which message is where. Never waits, never reads a clock, and never touches anything but
 //! itself and its ports: the time comes in, and what must happen elsewhere goes out as [`Effects`].
 
-use std::cmp::Reverse;
-
 use slab::Slab;
 
-use super::consumer::{Consumer, ConsumerKey, ConsumerSpec, Full, Slot};
+use super::consumer::{Consumer, ConsumerKey, Full, Slot};
 use super::options::{DeathReason, Overflow, QueueKind, QueueOptions};
+use super::outcome::{Admission, Effects, Got};
 use super::ready::{Entry, KEPT_MAX, NEVER_MS, Ready};
 use super::turns::Turns;
 use crate::base::LogPos;
 use crate::message::Message;
-
-/// A message that left its queue to be dead-lettered.
-#[derive(Debug)]
-pub struct Dead {
-    /// Its record, or [`LogPos::NONE`].
-    pub pos: LogPos,
-    /// The message.
-    pub message: Message,
-    /// Why.
-    pub reason: DeathReason,
-}
-
-/// What a call on a queue leaves to be done outside.
-#[derive(Debug, Default)]
-pub struct Effects {
-    /// Records of messages that left the queue for good, to be logged as consumed.
-    pub consumed: Vec<LogPos>,
-    /// Messages to be dead-lettered, in order. Only from a queue with a dead-letter exchange.
-    pub dead: Vec<Dead>,
-    /// When the queue wants [`Queue::wake`], in ms since 1970, if sooner than it said before.
-    pub wake_at_ms: Option<u64>,
-}
-
-impl Effects {
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.consumed.is_empty() && self.dead.is_empty() && self.wake_at_ms.is_none()
-    }
-
-    fn gone(&mut self, pos: LogPos) {
-        if pos.is_some() {
-            self.consumed.push(pos);
-        }
-    }
-}
-
-/// What became of a published message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// It is in the queue, or was consumed at once.
-    Taken,
-    /// The queue is full and refuses (A7.10): the publisher is told so.
-    Refused,
-}
-
-/// A message got by basic.get (A6.9).
-#[derive(Debug)]
-pub struct Got {
-    /// The message.
-    pub message: Message,
-    /// What to settle it by; [`Slot::NONE`] if it needs no ack.
-    pub slot: Slot,
-    /// Whether it was delivered before.
-    pub redelivered: bool,
-    /// Ready messages left behind it.
-    pub ready_left: usize,
-}
-
-/// Why a consumer was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubscribeError {
-    /// An exclusive consumer is there, or one was asked for beside others (A6.6).
-    ExclusiveUse,
-    /// The queue was deleted meanwhile.
-    Gone,
-}
 
 struct Unacked {
     entry: Entry,
@@ -89,24 +23,24 @@ struct Unacked {
 /// A queue's messages and consumers.
 #[derive(Default)]
 pub struct Queue {
-    options: QueueOptions,
-    next_seq: u64,
-    next_generation: u32,
-    ready: Ready,
+    pub(super) options: QueueOptions,
+    pub(super) next_seq: u64,
+    pub(super) next_generation: u32,
+    pub(super) ready: Ready,
     unacked: Slab<Unacked>,
-    consumers: Slab<Consumer>,
-    turns: Turns,
+    pub(super) consumers: Slab<Consumer>,
+    pub(super) turns: Turns,
     /// With single active consumer: who gets messages.
-    active: Option<u32>,
+    pub(super) active: Option<u32>,
     /// Consumers asked in the running dispatch; kept for its allocation.
-    asked: Vec<u32>,
+    pub(super) asked: Vec<u32>,
     /// Last consumer gone, get or declare, in ms since 1970 (A4.10).
-    used_at_ms: u64,
+    pub(super) used_at_ms: u64,
     /// The earliest wake that was asked for and has not come.
-    wake_at_ms: Option<u64>,
+    pub(super) wake_at_ms: Option<u64>,
     /// The first of the messages that have come since the last [`Queue::wake`].
-    new_from: Option<u64>,
-    gone: bool,
+    pub(super) new_from: Option<u64>,
+    pub(super) gone: bool,
 }
 
 impl Queue {
@@ -250,41 +184,6 @@ impl Queue {
         }
     }
 
-    /// What time and limits ask for: takes expired messages out wherever they stand, makes room at
-    /// the head of a queue that is too long, and says when it wants to be called again. Ends every
-    /// change of a queue, after the dispatch, so that a message with no time to live still reaches a
-    /// consumer that is ready (A7.9).
-    pub fn wake(&mut self, now_ms: u64, effects: &mut Effects) {
-        if self.wake_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-            self.wake_at_ms = None;
-        }
-        while let Some(entry) = self.ready.pop_expired(now_ms) {
-            self.bury(entry.pos, entry.message, DeathReason::Expired, effects);
-        }
-        while self.is_too_long() {
-            let Some(entry) = self.ready.pop() else { break };
-            self.bury(entry.pos, entry.message, DeathReason::MaxLen, effects);
-        }
-        if let Some(first) = self.new_from.take() {
-            self.ready.settle_from(first);
-        }
-        let next_ms = self.ready.next_expiry_ms().min(self.expires_at_ms());
-        if next_ms != NEVER_MS && self.wake_at_ms.is_none_or(|at_ms| next_ms < at_ms) {
-            self.wake_at_ms = Some(next_ms);
-            effects.wake_at_ms = Some(next_ms);
-        }
-    }
-
-    /// Somebody uses the queue: it does not expire for its whole time again (A4.10).
-    pub fn touch(&mut self, now_ms: u64) {
-        self.used_at_ms = now_ms;
-    }
-
-    /// Whether nobody has used the queue for so long that it is to be deleted (A4.10).
-    pub fn is_expired(&self, now_ms: u64) -> bool {
-        self.expires_at_ms() <= now_ms
-    }
-
     /// Takes one message without subscribing.
     pub fn get(&mut self, no_ack: bool, effects: &mut Effects) -> Option<Got> {
         let entry = self.ready.pop()?;
@@ -359,60 +258,6 @@ impl Queue {
         }
     }
 
-    /// Adds a consumer. Nothing is delivered before the next [`Self::dispatch`] (A6.19).
-    pub fn subscribe(&mut self, spec: ConsumerSpec) -> Result<ConsumerKey, SubscribeError> {
-        if self.gone {
-            return Err(SubscribeError::Gone);
-        }
-        let taken = self.consumers.iter().any(|(_, c)| c.spec.exclusive);
-        let alone = self.consumers.is_empty() && !self.options.single_active;
-        if taken || (spec.exclusive && !alone) {
-            return Err(SubscribeError::ExclusiveUse);
-        }
-        let generation = self.next_generation;
-        self.next_generation = self.next_generation.wrapping_add(1);
-        let priority = spec.priority;
-        let index = self.consumers.insert(Consumer::new(spec, generation)) as u32;
-        if !self.options.single_active {
-            self.turns.join(index, priority);
-        } else if self.active.is_none() {
-            self.activate(index);
-        }
-        Ok(ConsumerKey { index, generation })
-    }
-
-    /// Removes a consumer; its unacked messages stay out (A6.8). Whether it was the last one,
-    /// which ends an auto-delete queue (A4.4).
-    pub fn unsubscribe(&mut self, key: ConsumerKey, now_ms: u64) -> bool {
-        if self.consumer(key).is_none() {
-            return false;
-        }
-        self.consumers.remove(key.index as usize);
-        self.turns.leave(key.index);
-        if self.active == Some(key.index) {
-            self.active = None;
-            // Of the highest priority, the one that has waited longest (A6.5).
-            let rank = |c: &Consumer| (Reverse(c.spec.priority), c.generation);
-            let next = self.consumers.iter().min_by_key(|(_, c)| rank(c));
-            if let Some(index) = next.map(|(index, _)| index as u32) {
-                self.activate(index);
-            }
-        }
-        self.touch(now_ms);
-        self.consumers.is_empty()
-    }
-
-    /// A consumer that was passed over may be able to take messages again.
-    pub fn resume(&mut self, key: ConsumerKey) {
-        if let Some(consumer) = self.consumer(key)
-            && consumer.parked
-        {
-            consumer.parked = false;
-            let priority = consumer.spec.priority;
-            self.turns.join(key.index, priority);
-        }
-    }
-
     /// Drops the ready messages; how many there were (A4.8).
     pub fn purge(&mut self, effects: &mut Effects) -> usize {
         let count = self.ready.len();
@@ -445,58 +290,6 @@ impl Queue {
             .collect()
     }
 
-    /// A message is dead: dead-lettered if the queue says where to, else gone.
-    fn bury(&self, pos: LogPos, message: Message, reason: DeathReason, effects: &mut Effects) {
-        match self.options.dead_letter {
-            Some(_) if !self.gone => effects.dead.push(Dead {
-                pos,
-                message,
-                reason,
-            }),
-            _ => effects.gone(pos),
-        }
-    }
-
-    fn would_overflow(&self, message: &Message) -> bool {
-        let QueueOptions {
-            max_len,
-            max_len_bytes,
-            ..
-        } = self.options;
-        max_len.is_some_and(|most| self.ready.len() as u64 + 1 > most)
-            || max_len_bytes
-                .is_some_and(|most| (self.ready.bytes() + message.body_len()) as u64 > most)
-    }
-
-    fn is_too_long(&self) -> bool {
-        let QueueOptions {
-            max_len,
-            max_len_bytes,
-            overflow,
-            ..
-        } = self.options;
-        overflow == Overflow::DropHead
-            && (max_len.is_some_and(|most| self.ready.len() as u64 > most)
-                || max_len_bytes.is_some_and(|most| self.ready.bytes() as u64 > most))
-    }
-
-    fn expires_at_ms(&self) -> u64 {
-        match self.options.expires_ms {
-            Some(after_ms) if self.consumers.is_empty() && !self.gone => {
-                self.used_at_ms.saturating_add(after_ms)
-            }
-            _ => NEVER_MS,
-        }
-    }
-
-    fn activate(&mut self, index: u32) {
-        if let Some(consumer) = self.consumers.get_mut(index as usize) {
-            consumer.parked = false;
-            self.active = Some(index);
-            self.turns.join(index, consumer.spec.priority);
-        }
-    }
-
     /// Places for messages, whether any are there or not.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
@@ -515,11 +308,6 @@ impl Queue {
             self.resume(key);
         }
         Some(entry)
-    }
-
-    fn consumer(&mut self, key: ConsumerKey) -> Option<&mut Consumer> {
-        let consumer = self.consumers.get_mut(key.index as usize)?;
-        (consumer.generation == key.generation).then_some(consumer)
     }
 }
 

@@ -11,14 +11,18 @@
 mod consumer;
 mod machine;
 mod options;
+mod outcome;
 mod ready;
 mod shared;
+mod subscription;
 mod turns;
+mod upkeep;
 
 #[cfg(test)]
 mod model_tests;
 
 pub use consumer::{ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot};
-pub use machine::{Admission, Dead, Effects, Got, Queue, SubscribeError};
+pub use machine::Queue;
 pub use options::{DeadLetter, DeathReason, Overflow, QueueKind, QueueOptions};
+pub use outcome::{Admission, Dead, Effects, Got, SubscribeError};
 pub use shared::{QueueRef, QueueSpec, WeakQueue};

@@ -1,0 +1,97 @@
+//! What time and limits make of a queue: expiry, length, its own end, and the death of messages.
+//!
+//! Owns when a message is dead. What becomes of it then is the broker's.
+
+use super::machine::Queue;
+use super::options::{DeathReason, Overflow, QueueOptions};
+use super::outcome::{Dead, Effects};
+use super::ready::NEVER_MS;
+use crate::base::LogPos;
+use crate::message::Message;
+
+impl Queue {
+    /// What time and limits ask for: takes expired messages out wherever they stand, makes room at
+    /// the head of a queue that is too long, and says when it wants to be called again. Ends every
+    /// change of a queue, after the dispatch, so that a message with no time to live still reaches a
+    /// consumer that is ready (A7.9).
+    pub fn wake(&mut self, now_ms: u64, effects: &mut Effects) {
+        if self.wake_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.wake_at_ms = None;
+        }
+        while let Some(entry) = self.ready.pop_expired(now_ms) {
+            self.bury(entry.pos, entry.message, DeathReason::Expired, effects);
+        }
+        while self.is_too_long() {
+            let Some(entry) = self.ready.pop() else { break };
+            self.bury(entry.pos, entry.message, DeathReason::MaxLen, effects);
+        }
+        if let Some(first) = self.new_from.take() {
+            self.ready.settle_from(first);
+        }
+        let next_ms = self.ready.next_expiry_ms().min(self.expires_at_ms());
+        if next_ms != NEVER_MS && self.wake_at_ms.is_none_or(|at_ms| next_ms < at_ms) {
+            self.wake_at_ms = Some(next_ms);
+            effects.wake_at_ms = Some(next_ms);
+        }
+    }
+
+    /// Somebody uses the queue: it does not expire for its whole time again (A4.10).
+    pub fn touch(&mut self, now_ms: u64) {
+        self.used_at_ms = now_ms;
+    }
+
+    /// Whether nobody has used the queue for so long that it is to be deleted (A4.10).
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms() <= now_ms
+    }
+
+    /// A message is dead: dead-lettered if the queue says where to, else gone.
+    pub(super) fn bury(
+        &self,
+        pos: LogPos,
+        message: Message,
+        reason: DeathReason,
+        effects: &mut Effects,
+    ) {
+        match self.options.dead_letter {
+            Some(_) if !self.gone => effects.dead.push(Dead {
+                pos,
+                message,
+                reason,
+            }),
+            _ => effects.gone(pos),
+        }
+    }
+
+    pub(super) fn would_overflow(&self, message: &Message) -> bool {
+        let QueueOptions {
+            max_len,
+            max_len_bytes,
+            ..
+        } = self.options;
+        max_len.is_some_and(|most| self.ready.len() as u64 + 1 > most)
+            || max_len_bytes
+                .is_some_and(|most| (self.ready.bytes() + message.body_len()) as u64 > most)
+    }
+
+    pub(super) fn is_too_long(&self) -> bool {
+        let QueueOptions {
+            max_len,
+            max_len_bytes,
+            overflow,
+            ..
+        } = self.options;
+        overflow == Overflow::DropHead
+            && (max_len.is_some_and(|most| self.ready.len() as u64 > most)
+                || max_len_bytes.is_some_and(|most| self.ready.bytes() as u64 > most))
+    }
+
+    pub(super) fn expires_at_ms(&self) -> u64 {
+        match self.options.expires_ms {
+            Some(after_ms) if self.consumers.is_empty() && !self.gone => {
+                self.used_at_ms.saturating_add(after_ms)
+            }
+            _ => NEVER_MS,
+        }
+    }
+}
