@@ -360,4 +360,26 @@ mod tests {
         assert!(given.extra_keys.is_empty());
         assert!(headers(&given.message).get("CC").is_none());
     }
+
+    #[test]
+    fn a7_4_bcc_counts_again_and_is_never_told() {
+        let with_bcc = || {
+            let mut headers = TableBuilder::new();
+            let mut keys = ArrayBuilder::new();
+            keys.push(Value::LongStr(b"hidden"));
+            headers.insert("BCC", Value::Array(keys.view()));
+            published(headers, None)
+        };
+        let own = to("dlx", None);
+        let letter = die(&with_bcc().hiding_bcc(), "q", DeathReason::Expired, &own);
+        assert_eq!(letter.extra_keys, [Bytes::from_static(b"hidden")]);
+        assert!(letter.message.hides_bcc());
+        let told = headers(&letter.message);
+        let told = deaths(told.view());
+        assert_eq!(told.first().unwrap().keys, [b"key"]);
+        let given = to("dlx", Some(b"dead"));
+        let letter = die(&with_bcc().hiding_bcc(), "q", DeathReason::Expired, &given);
+        assert!(letter.extra_keys.is_empty());
+        assert!(headers(&letter.message).get("BCC").is_none());
+    }
 }

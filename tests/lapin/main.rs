@@ -17,4 +17,5 @@ mod queues;
 mod routing;
 #[path = "../support/mod.rs"]
 mod support;
+mod transactions;
 mod turmoil;

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use super::port::{Line, Port};
 use super::{message, number};
 use crate::base::LogPos;
-use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Queue, QueueOptions, Slot, SubscribeError};
+use crate::queue::options::Overflow;
+use crate::queue::{
+    Admission, ConsumerKey, ConsumerSpec, Effects, Queue, QueueOptions, Slot, SubscribeError,
+};
 
 /// A queue, and the trouble of calling it taken off.
 struct Bench {
@@ -55,15 +58,24 @@ impl Bench {
         let port = Port::new(line, self.next_consumer);
         self.next_consumer += 1;
         let key = self.queue.subscribe(ConsumerSpec {
-            tag: "tag".into(),
-            token: port.token,
             no_ack,
             exclusive,
             prefetch,
-            priority: 0,
-            port: port.clone(),
+            ..self.spec(&port, 0)
         })?;
         Ok((key, port))
+    }
+
+    fn spec(&self, port: &Arc<Port>, priority: i64) -> ConsumerSpec {
+        ConsumerSpec {
+            tag: "tag".into(),
+            token: port.token,
+            no_ack: false,
+            exclusive: false,
+            prefetch: 0,
+            priority,
+            port: port.clone(),
+        }
     }
 
     fn dispatch(&mut self) -> Effects {
@@ -337,4 +349,52 @@ fn a_queue_that_was_long_gives_its_memory_back() {
     );
     bench.put(0..3);
     assert_eq!(bench.drain(), [0, 1, 2]);
+}
+
+#[test]
+fn a7_10_a_full_queue_refuses_only_what_its_consumers_do_not_take() {
+    let mut bench = Bench::new(0);
+    bench.queue = Queue::new(QueueOptions {
+        max_len: Some(1),
+        overflow: Overflow::RejectPublish,
+        ..QueueOptions::default()
+    });
+    let (_, port) = bench.consume(&Line::wide(), 3);
+    let mut effects = Effects::default();
+    // One batch, with the dispatch at its end.
+    let mut publish = |number| {
+        let message = message(number, 0, 0);
+        bench.queue.publish(LogPos::NONE, message, 0, &mut effects)
+    };
+    let answers: Vec<Admission> = (1..=6).map(&mut publish).collect();
+    let fitting = [Admission::Taken; 4];
+    assert_eq!(answers[..4], fitting);
+    assert_eq!(answers[4..], [Admission::Refused; 2]);
+    bench.dispatch();
+    assert_eq!(port.numbers(), [1, 2, 3]);
+    assert_eq!(bench.drain(), [4]);
+}
+
+#[test]
+fn a6_5_the_next_active_consumer_is_the_first_of_the_highest_priority() {
+    let mut bench = Bench::new(0);
+    bench.queue = Queue::new(QueueOptions {
+        single_active: true,
+        ..QueueOptions::default()
+    });
+    let line = Line::wide();
+    let mut consumers = Vec::new();
+    for priority in [0, 1, 5, 5, 2] {
+        let port = Port::new(&line, consumers.len() as u32);
+        let spec = bench.spec(&port, priority);
+        consumers.push((bench.queue.subscribe(spec).unwrap(), port));
+    }
+    for (turn, at) in [0, 2, 3, 4, 1].into_iter().enumerate() {
+        let number = turn as u64;
+        bench.put([number]);
+        bench.dispatch();
+        assert_eq!(consumers[at].1.numbers(), [number]);
+        let last = bench.queue.unsubscribe(consumers[at].0, 0);
+        assert_eq!(last, turn == 4);
+    }
 }
