@@ -167,9 +167,11 @@ def more_queues():
     try:
         equal(result(jobs.add.apply_async((4, 5), queue=name)), 9)
         jobs.app.control.cancel_consumer(name, **options)
+        # The worker answers before it has cancelled.
         with jobs.app.connection() as connection:
-            declared = connection.channel().queue_declare(name, passive=True)
-            equal(declared.consumer_count, 0)
+            channel = connection.channel()
+            left = lambda: channel.queue_declare(name, passive=True).consumer_count == 0  # noqa: E731
+            eventually(left, "nobody consumes from it")
     finally:
         with jobs.app.connection() as connection:
             connection.channel().queue_delete(name)
