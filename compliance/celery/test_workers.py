@@ -19,20 +19,16 @@ def priorities():
     fresh(jobs)
     for n, priority in enumerate((0, 5, 9, None, 5, 10)):
         jobs.late.apply_async((n,), priority=priority)
-    with lab.Worker(jobs, "priorities", "--pool=solo") as worker:
+    with lab.Worker(jobs, "priorities", "--pool=solo"):
         # They wait already, and a worker of one takes one at a time.
         noted(jobs, "5 first", "2 first", "1 first", "4 first", "0 first", "3 first")
-        worker.terminate()
-        worker.gone()
 
 
-@check("celery: chords, of a group and of a group of none")
+@check("celery: a chord, with the results of its group")
 def chords():
-    with lab.Worker(jobs, "chords", "--pool=prefork", "--concurrency=2") as worker:
+    with lab.Worker(jobs, "chords", "--pool=prefork", "--concurrency=2"):
         answer = chord(group(jobs.add.s(n, n) for n in range(10)))(jobs.total.s())
         equal(answer.get(timeout=LIMIT, interval=0.1), 90)
-        worker.terminate()
-        worker.gone()
 
 
 @check("celery: SIGTERM lets running tasks end and gives back the others")

@@ -194,10 +194,8 @@ def priorities():
         jobs.ranked.send_with_options(args=(n,), **options)
     equal(counts(f"{jobs.NAME}-ranked")[0], 6)
     # One at a time, so that the order is the queue's.
-    with Worker("priorities", "--threads=1", f"--queues={jobs.NAME}-ranked", dramatiq_queue_prefetch="1") as worker:
+    with Worker("priorities", "--threads=1", f"--queues={jobs.NAME}-ranked", dramatiq_queue_prefetch="1"):
         noted("5", "2", "1", "4", "0", "3")
-        worker.end()
-        worker.gone()
 
 
 @check("dramatiq: a worker that ends gives back what it has not begun")
@@ -229,10 +227,8 @@ def killed():
     eventually(lambda: counts(f"{jobs.NAME}-held") == (4, 0, 0), "four are back")
     (jobs.FOLDER / "notes").unlink()
     (jobs.FOLDER / "go").touch()
-    with Worker("next", "--threads=1") as worker:
+    with Worker("next", "--threads=1"):
         noted(*(f"{n} {what}" for n in range(4) for what in ("begins", "ends")))
-        worker.end()
-        worker.gone()
 
 
 @check("dramatiq: a queue that was deleted is there again for the next message")
