@@ -31,6 +31,7 @@
 mod applied;
 mod batch;
 mod catalogue;
+mod checkpoint;
 mod directory;
 mod error;
 mod format;
