@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use warren::config::Config;
 use warren::server;
 
-// Chosen by measurement: messages are freed by another thread than the one that allocated them.
+// Messages are freed by another thread than the one that allocated them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

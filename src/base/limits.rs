@@ -17,7 +17,7 @@ pub const FRAME_END: u8 = 0xCE;
 /// `frame_max` offered in connection.tune: the largest frame, overhead included (row A1.5).
 pub const FRAME_MAX: u32 = 131_072;
 
-/// The smallest `frame_max` a client may choose, and the limit until it has chosen one: client
+/// The smallest `frame_max` that may be offered, and the limit until a client has chosen one: client
 /// properties with a token in them need more than the 4096 of the spec (row A1.6, RabbitMQ 4.1+).
 pub const FRAME_MIN: u32 = 8_192;
 

@@ -2,7 +2,8 @@
 //!
 //! Owns the in-memory form and the form in which the commit log keeps it. Never decodes what it
 //! need not: properties stay the octets the publisher sent. A body is a slice of what was read
-//! from the socket or from the log, never copied on the way to a consumer.
+//! from the socket or from the log; a small one that finds no taker at once is copied out of its
+//! read buffer.
 
 use std::sync::Arc;
 
