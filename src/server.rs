@@ -63,6 +63,10 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         let broker = Arc::clone(&broker);
         async move { broker.keep_time().await }
     });
+    let statistics = tokio::spawn({
+        let broker = Arc::clone(&broker);
+        async move { broker.keep_statistics().await }
+    });
     tokio::select! {
         () = stop.received() => info!("stopping"),
         fault = broker.failed() => warn!(%fault, "stopping: the log has failed"),
@@ -77,8 +81,10 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     if !connections.finished(SHUTDOWN_GRACE).await {
         warn!("some connections did not close in time and were cut off");
     }
-    clock.abort();
-    let _ = clock.await;
+    for task in [clock, statistics] {
+        task.abort();
+        let _ = task.await;
+    }
     tokio::task::block_in_place(|| broker.close())?;
     info!("stopped");
     Ok(())

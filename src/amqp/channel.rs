@@ -19,6 +19,7 @@ use super::reply_to::ReplyConsumer;
 use super::transaction::Transaction;
 use crate::base::{AmqpError, LogPos, Name};
 use crate::broker::replies::is_reply_key;
+use crate::broker::stats::OpenChannel;
 use crate::broker::{Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
 use crate::codec::{Frame, FrameCursor, FrameKind, Method, Property, Publish, parse_method};
@@ -60,6 +61,7 @@ pub(super) enum After {
 /// See the module.
 pub(super) struct Channel {
     pub(super) number: u16,
+    pub(super) stats: OpenChannel,
     pub(super) state: State,
     assembly: Option<Box<Assembly>>,
     publisher: Publisher,
@@ -91,6 +93,7 @@ impl Channel {
     pub(super) fn new(number: u16, link: &Link) -> Self {
         Channel {
             number,
+            stats: link.stats.open_channel(number),
             state: State::Open,
             assembly: None,
             publisher: Publisher::new(Arc::clone(&link.vhost)),
@@ -202,11 +205,13 @@ impl Channel {
             .map_err(|fault| fault.at(60, 40))?;
         if let Some(transaction) = &mut self.transaction {
             transaction.publish(message, std::mem::take(&mut self.extra_keys), mandatory);
+            self.stats.uncommitted.add(1);
             return Ok(());
         }
         self.dirty = true;
         if let Some(confirms) = &mut self.confirms {
             confirms.count();
+            self.stats.published_confirm.add(1);
         }
         let keys = std::mem::take(&mut self.extra_keys);
         self.route(message, &keys, mandatory, link);
@@ -222,13 +227,17 @@ impl Channel {
         mandatory: bool,
         link: &mut Link,
     ) {
+        self.stats.published.add(1);
         if message.exchange().is_empty() && is_reply_key(message.routing_key()) {
             // One that nobody takes is dropped, mandatory or not (A7.12).
             self.publisher.pass();
             link.vhost.reply(&message);
         } else if !mandatory {
-            self.publisher.publish(message, extra_keys);
+            if self.publisher.publish(message, extra_keys) == Routed::Nowhere {
+                self.stats.dropped.add(1);
+            }
         } else if self.publisher.publish(message.clone(), extra_keys) == Routed::Nowhere {
+            self.stats.returned.add(1);
             self.send_back(&message, link);
         }
     }
@@ -237,6 +246,7 @@ impl Channel {
     /// that it gives back: resume them once that batch is flushed.
     pub(super) fn ack_with_publishes(&mut self, taken: &[Outstanding]) -> bool {
         let credited = taken.iter().filter(|o| o.credited).count() as u32;
+        self.stats.acked.add(taken.len() as u64);
         for acked in taken {
             if let Some(queue) = self.ledger.queue(acked.source) {
                 self.publisher.ack(queue, acked.slot);
@@ -304,6 +314,7 @@ impl Channel {
             return Err(AmqpError::unknown_delivery_tag(tag));
         }
         if let Some(transaction) = &mut self.transaction {
+            self.stats.acks_uncommitted.add(taken.len() as u64);
             transaction.settle(how, taken);
         }
         Ok(())
@@ -333,6 +344,7 @@ impl Channel {
             }
         }
         self.send_confirms(link);
+        self.stats.acked.add(self.acked.len() as u64);
         let mut acked = std::mem::take(&mut self.acked);
         let settled = self.settle(&mut acked, Settle::Acked, link);
         self.acked = acked;
@@ -344,7 +356,10 @@ impl Channel {
         let Some(confirms) = &mut self.confirms else {
             return;
         };
-        if let Some(ack) = confirms.take(link.broker.log().durable()) {
+        let confirmed = confirms.take(link.broker.log().durable());
+        self.stats.unconfirmed.set(confirms.unconfirmed());
+        self.stats.confirmed.set(confirms.acked());
+        if let Some(ack) = confirmed {
             encode::ack(link.tail(), self.number, ack.tag, ack.multiple);
         }
     }
@@ -376,6 +391,7 @@ impl Channel {
             result = result.and(done.map(drop));
         }
         settled.clear();
+        self.stats.unacked.set(self.ledger.len() as u64);
         // A transaction may hold what came from them, outside the ledger, until its end.
         if self.consumers.is_empty() && self.transaction.is_none() {
             self.ledger.forget_sources();
@@ -412,6 +428,7 @@ impl Channel {
         self.assembly = None;
         // Nothing is said on it any more, confirms neither.
         self.confirms = None;
+        self.stats.unconfirmed.set(0);
         self.stop_replies(link);
         for (_, consumer) in &self.consumers {
             // A failed log ends the whole broker; there is nobody else to tell here.
@@ -423,6 +440,7 @@ impl Channel {
     /// The unacked messages go back to where they were (A6.8, A4.12).
     pub(super) fn requeue_all(&mut self, link: &mut Link) {
         self.consumers.clear();
+        self.stats.consumers.set(0);
         if let Some(transaction) = self.transaction.take() {
             self.ledger.put_back(transaction.into_taken());
         }
@@ -437,6 +455,8 @@ impl Channel {
             return self.ledger.skip();
         }
         let source = self.ledger.source(queue);
-        self.ledger.push(source, slot, false)
+        let tag = self.ledger.push(source, slot, false);
+        self.stats.unacked.set(self.ledger.len() as u64);
+        tag
     }
 }

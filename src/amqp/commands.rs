@@ -4,6 +4,7 @@
 //! been flushed before, so every method sees what came before it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue, tx};
 use bytes::Bytes;
@@ -56,6 +57,7 @@ impl Channel {
                     return Err(AmqpError::tx_to_confirm());
                 }
                 self.confirms.get_or_insert_with(Confirms::default);
+                self.stats.confirms.store(true, Relaxed);
                 link.reply(self.number, select.nowait, &replies::confirm_select_ok());
                 Ok(())
             }
@@ -169,7 +171,7 @@ impl Channel {
                     unused: m.if_unused,
                     empty: m.if_empty,
                 };
-                let deleted = link.vhost.delete_queue(&name, conditions, link.id);
+                let deleted = link.vhost.delete_queue(&name, conditions, link.id());
                 let count = link.once_durable(deleted)?;
                 link.exclusive.retain(|queue| queue.name != name);
                 (m.nowait, replies::queue_delete_ok(count))
@@ -191,7 +193,8 @@ impl Channel {
             return Ok(replies::queue_declare_ok(&asked, 0, 1));
         }
         let declared = if m.passive {
-            link.vhost.find_queue(&stripped(m.queue.as_str()), link.id)
+            link.vhost
+                .find_queue(&stripped(m.queue.as_str()), link.id())
         } else {
             let wanted = QueueDeclaration {
                 name: stripped(m.queue.as_str()),
@@ -200,7 +203,7 @@ impl Channel {
                 auto_delete: m.auto_delete,
                 arguments: arguments.clone(),
             };
-            link.vhost.declare_queue(&wanted, link.id)
+            link.vhost.declare_queue(&wanted, link.id())
         };
         let queue = link.once_durable(declared)?;
         if queue.exclusive_to.is_some() && !link.exclusive.contains(&queue) {
@@ -226,7 +229,7 @@ impl Channel {
             false => m.routing_key.as_str(),
         };
         let spec = binding(m.exchange.as_str(), key, arguments);
-        let unbound = link.vhost.unbind_queue(&queue, &spec, link.id);
+        let unbound = link.vhost.unbind_queue(&queue, &spec, link.id());
         link.once_durable(unbound)
     }
 
@@ -238,7 +241,10 @@ impl Channel {
                 let queue = self.named_queue(m.queue.as_str(), link)?;
                 match link.vhost.get(&queue, m.no_ack)? {
                     Some(got) => self.got(&queue, &got, link),
-                    None => link.send(self.number, &replies::get_empty()),
+                    None => {
+                        self.stats.got_empty.add(1);
+                        link.send(self.number, &replies::get_empty());
+                    }
                 }
                 Ok(())
             }
@@ -289,6 +295,8 @@ impl Channel {
         let port = Port::new(Arc::clone(&link.outbox), Arc::clone(&self.credit), token);
         let spec = ConsumerSpec {
             tag: tag.clone(),
+            connection: link.id(),
+            arguments: arguments.octets().clone(),
             token,
             no_ack: m.no_ack,
             exclusive: m.exclusive,
@@ -303,6 +311,7 @@ impl Channel {
             key,
             source,
         });
+        self.stats.consumers.set(self.consumers.len() as u64);
         link.reply(self.number, m.nowait, &replies::consume_ok(&tag));
         link.vhost.resume(&queue, key)
     }
@@ -347,12 +356,15 @@ impl Channel {
         link: &mut Link,
     ) {
         self.consumers.try_remove(number);
+        self.stats.consumers.set(self.consumers.len() as u64);
         link.reply(self.number, nowait, &replies::cancel_ok(tag));
     }
 
     /// The queue of a consumer is gone (A6.7).
     pub(super) fn cancelled(&mut self, number: u32, link: &mut Link) {
-        if let Some(consumer) = self.consumers.try_remove(number as usize)
+        let gone = self.consumers.try_remove(number as usize);
+        self.stats.consumers.set(self.consumers.len() as u64);
+        if let Some(consumer) = gone
             && link.capabilities.consumer_cancel_notify
         {
             link.send(self.number, &replies::cancel(&consumer.tag));
@@ -365,8 +377,14 @@ impl Channel {
         }
         let mut waiting = false;
         match global {
-            true => waiting = self.credit.set_limit(count.into()),
-            false => self.prefetch = count.into(),
+            true => {
+                self.stats.prefetch_global.set(count.into());
+                waiting = self.credit.set_limit(count.into());
+            }
+            false => {
+                self.stats.prefetch.set(count.into());
+                self.prefetch = count.into();
+            }
         }
         link.send(self.number, &replies::qos_ok());
         if waiting {
@@ -388,7 +406,7 @@ impl Channel {
     }
 
     fn named_queue(&self, name: &str, link: &Link) -> Result<QueueRef, AmqpError> {
-        link.vhost.queue(&self.queue_name(name)?, link.id)
+        link.vhost.queue(&self.queue_name(name)?, link.id())
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Confirms {
     confirmed: u64,
     /// Numbers after it that were nacked.
     nacked: BTreeSet<u64>,
+    /// How many were nacked in all.
+    nacked_count: u64,
     /// Batches not yet confirmed: number of the last message, and what must be durable. Both grow.
     pending: VecDeque<(u64, LogPos)>,
 }
@@ -44,6 +46,7 @@ impl Confirms {
             .map(|&number| first + u64::from(number))
             .collect();
         self.nacked.extend(&nacked);
+        self.nacked_count += nacked.len() as u64;
         if self.published > self.flushed {
             self.flushed = self.published;
             // A batch before it that is not safe yet makes this one wait too: acks keep the order of
@@ -52,6 +55,16 @@ impl Confirms {
             self.pending.push_back((self.published, end.max(before)));
         }
         nacked
+    }
+
+    /// Messages that were published and are neither acked nor nacked.
+    pub(super) fn unconfirmed(&self) -> u64 {
+        self.published - self.confirmed - self.nacked.len() as u64
+    }
+
+    /// Messages that were acked.
+    pub(super) fn acked(&self) -> u64 {
+        self.confirmed - (self.nacked_count - self.nacked.len() as u64)
     }
 
     /// The position that the next ack waits for.

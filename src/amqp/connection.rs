@@ -3,7 +3,6 @@
 //! Owns the protocol header, the handshake and closing from either side (A1); a [`Session`] does
 //! what lies between. Never waits: the task around it reads, writes and keeps time.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +16,9 @@ use super::outbox::Outbox;
 use super::session::{Go, Session};
 use super::{OutBuffer, Settings, replies};
 use crate::base::limits::{CLOSE_OK_TIMEOUT, FRAME_MIN, OUTBOUND_HIGH_BYTES, SILENT_CLOSE_DELAY};
-use crate::base::{AmqpError, ConnectionId, LogPos};
+use crate::base::{AmqpError, ConnectionId, LogPos, clock};
 use crate::broker::Broker;
+use crate::broker::stats::{ConnectionDetails, ConnectionStats};
 use crate::codec::protocol::PROTOCOL_HEADER_LEN;
 use crate::codec::{
     FrameCursor, FrameKind, FrameSplitter, Method, ProtocolHeader, encode, parse_method,
@@ -51,10 +51,10 @@ enum Stage {
 /// See the module.
 pub(super) struct Connection {
     id: ConnectionId,
+    stats: Arc<ConnectionStats>,
     broker: Arc<Broker>,
     settings: Arc<Settings>,
     outbox: Arc<Outbox>,
-    peer: IpAddr,
     splitter: FrameSplitter,
     stage: Stage,
     phase: Phase,
@@ -67,18 +67,17 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        id: ConnectionId,
+        stats: Arc<ConnectionStats>,
         broker: Arc<Broker>,
         settings: Arc<Settings>,
         outbox: Arc<Outbox>,
-        peer: IpAddr,
     ) -> Self {
         Connection {
-            id,
+            id: stats.id(),
+            stats,
             broker,
             settings,
             outbox,
-            peer,
             // Until tune-ok the smallest limit holds (A1.6).
             splitter: FrameSplitter::new(FRAME_MIN),
             stage: Stage::Header,
@@ -208,7 +207,8 @@ impl Connection {
             return;
         };
         let out = self.early.tail();
-        match step.take(command, &self.broker, &self.settings, self.peer, out) {
+        let peer = self.stats.peer().ip();
+        match step.take(command, &self.broker, &self.settings, peer, out) {
             Ok(Progress::Next(step)) => {
                 if let Step::Opening { tuned, .. } = &step {
                     self.splitter.set_frame_max(tuned.frame_max);
@@ -229,18 +229,29 @@ impl Connection {
     fn open(&mut self, opened: Opened) {
         let Opened {
             user,
-            capabilities,
+            client,
             tuned,
             vhost,
         } = opened;
         debug!(connection = %self.id, user = %user, vhost = %vhost.name(), "connection open");
+        let details = ConnectionDetails {
+            user: user.clone(),
+            vhost: vhost.name().clone(),
+            mechanism: client.mechanism,
+            client_properties: client.properties,
+            channel_max: tuned.channel_max,
+            frame_max: tuned.frame_max,
+            heartbeat_s: tuned.heartbeat_s,
+            connected_at_ms: clock::now_ms(),
+        };
+        self.broker.opened(&self.stats, &vhost, details);
         let mut link = Link {
-            id: self.id,
+            stats: Arc::clone(&self.stats),
             broker: Arc::clone(&self.broker),
             settings: Arc::clone(&self.settings),
             vhost,
             user,
-            capabilities,
+            capabilities: client.capabilities,
             frame_max: tuned.frame_max,
             outbox: Arc::clone(&self.outbox),
             out: std::mem::take(&mut self.early),
@@ -335,7 +346,7 @@ impl Connection {
 
     /// Ends a handshake without a word (A1.13, A1.14).
     fn give_up(&mut self, fault: &AmqpError) {
-        info!(connection = %self.id, peer = %self.peer, fault = fault.text, "handshake failed");
+        info!(connection = %self.id, peer = %self.stats.peer(), fault = fault.text, "handshake failed");
         self.phase = Phase::Silent(SILENT_CLOSE_DELAY);
     }
 

@@ -21,6 +21,7 @@ impl Channel {
             let Some(consumer) = &self.reply_consumer else {
                 return;
             };
+            self.stats.delivered_no_ack.add(1);
             (&consumer.tag, self.ledger.skip())
         } else {
             // A consumer stays here until what was handed over to it has been taken.
@@ -28,14 +29,23 @@ impl Channel {
                 return;
             };
             let delivery_tag = match delivery.slot {
-                Slot::NONE => self.ledger.skip(),
-                slot => self.ledger.push(consumer.source, slot, true),
+                Slot::NONE => {
+                    self.stats.delivered_no_ack.add(1);
+                    self.ledger.skip()
+                }
+                slot => {
+                    self.stats.delivered.add(1);
+                    let tag = self.ledger.push(consumer.source, slot, true);
+                    self.stats.unacked.set(self.ledger.len() as u64);
+                    tag
+                }
             };
             (&consumer.tag, delivery_tag)
         };
         if self.state == State::Closing {
             return;
         }
+        self.stats.redelivered.add(delivery.redelivered.into());
         let message = &delivery.message;
         let head = DeliverHead {
             consumer_tag: tag.as_bytes(),
@@ -50,6 +60,11 @@ impl Channel {
 
     /// Answers basic.get.
     pub(super) fn got(&mut self, queue: &QueueRef, got: &Got, link: &mut Link) {
+        match got.slot {
+            Slot::NONE => self.stats.got_no_ack.add(1),
+            _ => self.stats.got.add(1),
+        }
+        self.stats.redelivered.add(got.redelivered.into());
         let message = &got.message;
         let head = GetOkHead {
             delivery_tag: self.enter(queue, got.slot),

@@ -27,16 +27,20 @@ pub(super) enum Step {
     /// Waits for start-ok.
     Starting,
     /// Waits for tune-ok.
-    Tuning {
-        user: Name,
-        capabilities: Capabilities,
-    },
+    Tuning { user: Name, client: Client },
     /// Waits for open.
     Opening {
         user: Name,
-        capabilities: Capabilities,
+        client: Client,
         tuned: Tuned,
     },
+}
+
+/// What start-ok said of the client.
+pub(super) struct Client {
+    pub(super) mechanism: String,
+    pub(super) properties: RawTable,
+    pub(super) capabilities: Capabilities,
 }
 
 /// What tune-ok settled.
@@ -50,7 +54,7 @@ pub(super) struct Tuned {
 /// The result of the handshake.
 pub(super) struct Opened {
     pub(super) user: Name,
-    pub(super) capabilities: Capabilities,
+    pub(super) client: Client,
     pub(super) tuned: Tuned,
     pub(super) vhost: Arc<Vhost>,
 }
@@ -102,23 +106,27 @@ impl Step {
         };
         match (self, method) {
             (Step::Starting, StartOk(start_ok)) => {
-                let capabilities = capabilities(&command.arguments);
-                let user = login(start_ok, capabilities, broker, peer)?;
+                let client = Client {
+                    mechanism: start_ok.mechanism.as_str().to_owned(),
+                    properties: command.arguments.clone(),
+                    capabilities: capabilities(&command.arguments),
+                };
+                let user = login(start_ok, client.capabilities, broker, peer)?;
                 tune(settings, out);
-                Ok(Progress::Next(Step::Tuning { user, capabilities }))
+                Ok(Progress::Next(Step::Tuning { user, client }))
             }
-            (Step::Tuning { user, capabilities }, TuneOk(tune_ok)) => {
+            (Step::Tuning { user, client }, TuneOk(tune_ok)) => {
                 let tuned = tuned(tune_ok, settings).map_err(Fault::Silent)?;
                 Ok(Progress::Next(Step::Opening {
                     user,
-                    capabilities,
+                    client,
                     tuned,
                 }))
             }
             (
                 Step::Opening {
                     user,
-                    capabilities,
+                    client,
                     tuned,
                 },
                 Open(open),
@@ -129,7 +137,7 @@ impl Step {
                     .ok_or_else(|| Fault::Told(AmqpError::vhost_not_found(name).at(10, 40)))?;
                 Ok(Progress::Opened(Opened {
                     user,
-                    capabilities,
+                    client,
                     tuned,
                     vhost,
                 }))
@@ -208,7 +216,12 @@ fn login(
         _ => return Err(Fault::Silent(AmqpError::unknown_mechanism(mechanism))),
     };
     let given = given.ok_or_else(|| Fault::Silent(AmqpError::malformed_sasl(mechanism)))?;
-    broker.users().login(&given, peer).map_err(|reason| {
+    let login = broker.users().login(&given, peer);
+    match login {
+        Ok(_) => broker.counters().logins_succeeded.add(1),
+        Err(_) => broker.counters().logins_failed.add(1),
+    }
+    login.map_err(|reason| {
         info!(user = given.user, mechanism, %peer, %reason, "login refused");
         let refused = AmqpError::login_refused(mechanism);
         match capabilities.authentication_failure_close {

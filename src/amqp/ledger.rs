@@ -67,7 +67,6 @@ impl Ledger {
     }
 
     /// Deliveries waiting for an ack.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.outstanding.len() - self.settled
     }

@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use super::outbox::Outbox;
 use super::{OutBuffer, Settings};
 use crate::base::{AmqpError, ConnectionId, LogPos, Name};
+use crate::broker::stats::ConnectionStats;
 use crate::broker::{Broker, Durably, Vhost};
 use crate::codec::encode;
 use crate::queue::QueueRef;
@@ -25,7 +26,7 @@ pub(super) struct Capabilities {
 
 /// See the module.
 pub(super) struct Link {
-    pub(super) id: ConnectionId,
+    pub(super) stats: Arc<ConnectionStats>,
     pub(super) broker: Arc<Broker>,
     pub(super) settings: Arc<Settings>,
     pub(super) vhost: Arc<Vhost>,
@@ -39,6 +40,11 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// The connection's number.
+    pub(super) fn id(&self) -> ConnectionId {
+        self.stats.id()
+    }
+
     /// Where frames are encoded.
     pub(super) fn tail(&mut self) -> &mut BytesMut {
         self.out.tail()

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::outbox::{ChannelCredit, Outbox, Port};
 use crate::base::limits::OUTBOUND_HIGH_BYTES;
-use crate::base::{AmqpError, LogPos, QueueId};
+use crate::base::{AmqpError, ConnectionId, LogPos, QueueId};
 use crate::broker::ConnectionHandle;
 use crate::message::{Facts, Message};
 use crate::queue::{
@@ -179,6 +179,8 @@ impl Exchange {
         });
         let spec = ConsumerSpec {
             tag: "tag".into(),
+            connection: ConnectionId(1),
+            arguments: Bytes::new(),
             token: token(0),
             no_ack,
             exclusive: false,

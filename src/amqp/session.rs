@@ -193,7 +193,7 @@ impl Session {
     }
 
     fn fail_channel(&mut self, number: u16, fault: &AmqpError) -> Result<(), AmqpError> {
-        warn!(connection = %self.link.id, channel = number, fault = fault.text, "channel closed");
+        warn!(connection = %self.link.id(), channel = number, fault = fault.text, "channel closed");
         if let Some(channel) = self.channels.get(number) {
             channel.flush(&mut self.link)?;
         }

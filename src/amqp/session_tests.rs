@@ -1,5 +1,6 @@
 //! A connection's state machine over a real broker, without a socket: frames in, frames out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, parse_class};
@@ -10,6 +11,7 @@ use super::outbox::Outbox;
 use super::session::{Go, Session};
 use super::{OutBuffer, Settings};
 use crate::base::{AmqpError, ConnectionId, Name};
+use crate::broker::stats::{ConnectionDetails, ConnectionStats};
 use crate::broker::{Broker, ConnectionHandle, DeleteIf, Publisher, QueueDeclaration, Vhost};
 use crate::codec::encode::{self, short_string};
 use crate::codec::{FrameCursor, FrameKind, RawTable};
@@ -27,6 +29,24 @@ struct Bench {
     _dir: tempfile::TempDir,
 }
 
+/// Of a connection that is open.
+fn open_stats(broker: &Broker, vhost: &Vhost, outbox: &Arc<Outbox>) -> Arc<ConnectionStats> {
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let stats = broker.connect(outbox.clone(), address(40_000), address(5672));
+    let details = ConnectionDetails {
+        user: "guest".into(),
+        vhost: vhost.name().clone(),
+        mechanism: "PLAIN".into(),
+        client_properties: RawTable::default(),
+        channel_max: 10,
+        frame_max: FRAME_MAX,
+        heartbeat_s: 0,
+        connected_at_ms: 0,
+    };
+    broker.opened(&stats, vhost, details);
+    stats
+}
+
 impl Bench {
     /// A session with channel 1 open.
     fn new() -> Self {
@@ -39,7 +59,7 @@ impl Bench {
         let vhost = broker.vhost("/").unwrap();
         let outbox = Arc::new(Outbox::default());
         let link = Link {
-            id: broker.connect(outbox.clone()),
+            stats: open_stats(&broker, &vhost, &outbox),
             broker: broker.clone(),
             settings: Arc::new(Settings::from(&config)),
             vhost: vhost.clone(),
@@ -317,4 +337,36 @@ fn a6_8_what_is_handed_over_while_a_channel_ends_goes_back() {
     let queue = bench.vhost.queue(&Name::from("a"), ELSEWHERE).unwrap();
     let queue = queue.lock();
     assert_eq!((queue.ready_len(), queue.unacked_len()), (5, 0));
+}
+
+#[test]
+fn a_channel_counts_what_it_does() {
+    let mut bench = Bench::new();
+    bench.declare("a", false);
+    let select = confirm::Select { nowait: false };
+    bench.send(AMQPClass::Confirm(confirm::AMQPMethod::Select(select)));
+    bench.consume("a", false);
+    let mut frames = BytesMut::new();
+    for key in ["a", "a", "nowhere"] {
+        let publish = basic::Publish {
+            routing_key: short_string(key),
+            ..basic::Publish::default()
+        };
+        let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
+        encode::write_method(&mut frames, 1, &publish);
+        encode::content_header(&mut frames, 1, 0, &[0, 0]);
+    }
+    bench.session.frames(&frames.freeze()).unwrap();
+    bench.round();
+    bench.send(ack(1));
+    let (_, channel) = bench.broker.channels().pop().unwrap();
+    let counts = channel.counts();
+    assert_eq!((counts.published, counts.published_confirm), (3, 3));
+    assert_eq!((counts.confirmed, counts.dropped), (3, 1));
+    assert_eq!((counts.delivered, counts.acked), (2, 1));
+    assert_eq!((channel.unacked.get(), channel.unconfirmed.get()), (1, 0));
+    assert_eq!(channel.consumers.get(), 1);
+    assert!(channel.is_confirming());
+    bench.session.end();
+    assert!(bench.broker.channels().is_empty());
 }

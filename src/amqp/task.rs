@@ -20,6 +20,7 @@ use super::{Connection, Settings};
 use crate::base::LogPos;
 use crate::base::limits::{READ_MAX_BYTES, READ_MIN_BYTES};
 use crate::broker::Broker;
+use crate::broker::stats::ConnectionStats;
 
 /// Runs a connection from accept to its end.
 pub async fn serve(
@@ -30,15 +31,17 @@ pub async fn serve(
     settings: Arc<Settings>,
 ) {
     let outbox = Arc::new(Outbox::default());
-    let id = broker.connect(outbox.clone());
+    let stats = broker.connect(outbox.clone(), peer, local);
+    let id = stats.id();
     debug!(connection = %id, %peer, %local, "accepted");
     let (handle, timeout) = (Arc::clone(&broker), settings.handshake_timeout);
-    let connection = Connection::new(id, broker, settings, Arc::clone(&outbox), peer.ip());
+    let connection = Connection::new(Arc::clone(&stats), broker, settings, Arc::clone(&outbox));
     let mut task = Task {
         stream,
         outbox,
         broker: Arc::clone(&handle),
         connection,
+        stats,
         input: Input::default(),
         pulse: Pulse::default(),
         watched: None,
@@ -58,6 +61,7 @@ struct Task {
     outbox: Arc<Outbox>,
     broker: Arc<Broker>,
     connection: Connection,
+    stats: Arc<ConnectionStats>,
     input: Input,
     pulse: Pulse,
     /// The log position whose coming to disk will wake us.
@@ -191,19 +195,22 @@ impl Task {
     /// Writes what may be written, as far as the socket takes it.
     fn write(&mut self) -> io::Result<()> {
         let out = self.connection.out();
-        let mut wrote = false;
+        let mut wrote_bytes = 0;
         while out.sendable_len() > 0 {
             match out.write_with(|slices| self.stream.try_write_vectored(slices)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(_) => wrote = true,
+                Ok(count) => wrote_bytes += count,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
             }
         }
-        if wrote {
+        if wrote_bytes > 0 {
+            self.stats.sent(wrote_bytes);
             self.pulse.sent = true;
             self.connection.written();
         }
+        let left = self.connection.out().len() as u64;
+        self.stats.send_pending_bytes.set(left);
         Ok(())
     }
 
@@ -213,6 +220,7 @@ impl Task {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 self.pulse.received = true;
+                self.stats.received(count);
                 self.connection.receive(&mut self.input.buf);
                 Ok(count)
             }

@@ -3,6 +3,8 @@
 //! Owns what a channel keeps until its commit. Publishes and acks of a commit are one batch of the
 //! log: after a crash all of it has happened, or nothing, across all queues.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::Bytes;
 
 use super::channel::Channel;
@@ -51,6 +53,7 @@ impl Channel {
             return Err(AmqpError::confirm_to_tx());
         }
         self.transaction.get_or_insert_default();
+        self.stats.transactional.store(true, Relaxed);
         link.send(self.number, &replies::tx_select_ok());
         Ok(())
     }
@@ -61,6 +64,8 @@ impl Channel {
             return Err(AmqpError::not_transactional());
         };
         let Transaction { publishes, settled } = std::mem::take(&mut **transaction);
+        self.stats.uncommitted.set(0);
+        self.stats.acks_uncommitted.set(0);
         for publish in publishes {
             self.route(
                 publish.message,
@@ -102,6 +107,8 @@ impl Channel {
         };
         let forgotten = std::mem::take(&mut **transaction);
         self.ledger.put_back(forgotten.into_taken());
+        self.stats.uncommitted.set(0);
+        self.stats.acks_uncommitted.set(0);
         link.send(self.number, &replies::tx_rollback_ok());
         Ok(())
     }

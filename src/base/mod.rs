@@ -1,8 +1,10 @@
-//! What every layer may use: ids, names, the texts a client can see, limits and the clock.
+//! What every layer may use: ids, names, the texts a client can see, limits, counts and the clock.
 //!
 //! Owns no state and does no I/O.
 
 pub mod clock;
+pub mod counter;
+pub mod history;
 pub mod ids;
 pub mod limits;
 pub mod name;

@@ -17,12 +17,14 @@ mod queues;
 pub mod replies;
 mod restore;
 mod rows;
+pub mod stats;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod vhost;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -39,6 +41,7 @@ pub use restore::OpenError;
 pub use rows::RowError;
 pub use vhost::{Durably, Topology, Vhost};
 
+use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
 
 use crate::auth::Users;
@@ -59,12 +62,20 @@ pub struct Broker {
     store: Store,
     users: Users,
     vhosts: ArcSwap<HashMap<Name, Arc<Vhost>>>,
-    connections: DashMap<ConnectionId, Arc<dyn ConnectionHandle>>,
+    connections: DashMap<ConnectionId, Connected>,
     next_connection: AtomicU64,
     /// Why no connection may go on, once that is so.
     closing: OnceLock<AmqpError>,
     failure: Arc<FailureWatch>,
     timers: Arc<Timers>,
+    counters: Arc<BrokerCounters>,
+    course: Course,
+}
+
+/// A connection, from accept to its end.
+struct Connected {
+    handle: Arc<dyn ConnectionHandle>,
+    stats: Arc<ConnectionStats>,
 }
 
 /// Tells the server that the log has failed.
@@ -93,27 +104,50 @@ impl Broker {
         self.store.log()
     }
 
-    /// Enters a connection, which is told when it must close.
-    pub fn connect(&self, handle: Arc<dyn ConnectionHandle>) -> ConnectionId {
+    /// What the broker counts.
+    pub fn counters(&self) -> &BrokerCounters {
+        &self.counters
+    }
+
+    /// Enters a connection, which is told when it must close. What it is to count in.
+    pub fn connect(
+        &self,
+        handle: Arc<dyn ConnectionHandle>,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Arc<ConnectionStats> {
         let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
-        self.connections.insert(id, Arc::clone(&handle));
+        let stats = Arc::new(ConnectionStats::new(id, peer, local));
+        let connected = Connected {
+            handle: Arc::clone(&handle),
+            stats: Arc::clone(&stats),
+        };
+        self.connections.insert(id, connected);
         // One that begins while the others are closed is missed by them, or sees the reason here.
         if let Some(reason) = self.closing.get() {
             handle.close(reason.clone());
         }
-        id
+        stats
+    }
+
+    /// A connection has logged in and opened its vhost: from now on it is listed.
+    pub fn opened(&self, stats: &ConnectionStats, vhost: &Vhost, details: ConnectionDetails) {
+        self.counters.connections_opened.add(1);
+        stats.open(details, Arc::clone(&vhost.ended));
     }
 
     /// Takes a connection out that has ended.
     pub fn disconnect(&self, id: ConnectionId) {
-        self.connections.remove(&id);
+        if let Some((_, ended)) = self.connections.remove(&id) {
+            ended.stats.close();
+        }
     }
 
     /// Has all connections close, also those that are still to begin.
     pub fn close_connections(&self, reason: &AmqpError) {
         self.closing.get_or_init(|| reason.clone());
         for connection in &self.connections {
-            connection.close(reason.clone());
+            connection.handle.close(reason.clone());
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::stats::ExchangeTally;
 use super::vhost::{Topology, Vhost};
 use crate::base::{AmqpError, LogPos, Name, QueueId, clock};
 use crate::message::Message;
@@ -51,6 +52,7 @@ pub struct Publisher {
     /// Acked within this batch, and where.
     acked: Vec<LogPos>,
     acked_in: Vec<QueueRef>,
+    tally: ExchangeTally,
 }
 
 /// A queue, and what was gathered for it.
@@ -97,6 +99,7 @@ impl Publisher {
             refused: Vec::new(),
             acked: Vec::new(),
             acked_in: Vec::new(),
+            tally: ExchangeTally::default(),
         }
     }
 
@@ -131,6 +134,7 @@ impl Publisher {
             self.route(&message, extra_keys);
         }
         self.published += 1;
+        self.tally.count(self.last.targets.len());
         if self.last.targets.is_empty() {
             return Routed::Nowhere;
         }
@@ -155,6 +159,7 @@ impl Publisher {
     pub fn flush(&mut self) -> Result<LogPos, AmqpError> {
         // Of an earlier batch, before anybody wanted to know.
         self.refused.clear();
+        self.tally.flush();
         if self.touched.is_empty() && self.acked_in.is_empty() {
             self.published = 0;
             return Ok(LogPos::NONE);
@@ -236,6 +241,7 @@ impl Publisher {
         self.stamped_ms = clock::now_ms();
         if !self.vhost.is_current(&self.topology) {
             self.topology = self.vhost.topology();
+            self.tally.forget();
             // Not kept longer than needed: some of these queues may be gone.
             self.targets.clear();
             self.by_queue.clear();
@@ -244,6 +250,7 @@ impl Publisher {
     }
 
     fn route(&mut self, message: &Message, extra_keys: &[Bytes]) {
+        self.tally.turn_to(&self.vhost, message.exchange());
         let queues = self.topology.route(message, extra_keys, &mut self.routes);
         self.last.targets.clear();
         self.last.any_durable = false;

@@ -76,6 +76,7 @@ impl Vhost {
         if let Some(current) = self.topology().queues.get(&name) {
             self.equivalent(current, wanted, connection)?;
             self.use_queue(current)?;
+            self.ended.broker.queues_declared.add(1);
             return Ok(self.unchanged(current.clone()));
         }
         let at = Resource::queue(&name, self.name());
@@ -101,8 +102,10 @@ impl Vhost {
             }
             change.topology.queues.insert(name.clone(), queue.clone());
             change.changed = true;
+            self.ended.broker.queues_created.add(1);
             Ok(queue)
         })?;
+        self.ended.broker.queues_declared.add(1);
         self.use_queue(&declared.value)?;
         Ok(declared)
     }
@@ -201,7 +204,12 @@ impl Vhost {
         // After the change: whoever still routes to it finds it gone, and no consumer is told of
         // an end that did not come. What it held needs no records, as its id is no more.
         let mut effects = Effects::default();
-        let count = locked.map_or(0, |mut state| state.close(&mut effects));
+        let count = locked.map_or(0, |mut state| {
+            let mut ended = self.ended.counts.lock();
+            *ended.queues(queue.options.kind) += state.tally().counts();
+            self.ended.broker.queues_deleted.add(1);
+            state.close(&mut effects)
+        });
         self.log.release_all(effects.consumed.drain(..));
         Ok(Durably {
             value: count,

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::arguments;
 use super::queue_arguments;
 use super::rows::{BindingRow, DestinationRow, ExchangeRow, QueueRow, Row, RowError, VhostRow};
+use super::stats::{BrokerCounters, Course};
 use super::timers::Timers;
 use super::vhost::{Topology, Vhost};
 use super::{Broker, DEFAULT_VHOST, FailureWatch};
@@ -57,7 +58,8 @@ impl Broker {
         let timers = Arc::new(Timers::default());
         let clean = recovered.clean;
         check_birth(&recovered, &log)?;
-        let (vhosts, queues) = topology(&recovered, &log, &timers)?;
+        let counters = Arc::new(BrokerCounters::default());
+        let (vhosts, queues) = topology(&recovered, &log, &timers, &counters)?;
         let restored = messages(recovered, &queues)?;
         info!(
             queues = queues.len(),
@@ -84,6 +86,8 @@ impl Broker {
             closing: OnceLock::new(),
             failure,
             timers,
+            counters,
+            course: Course::default(),
         };
         for queue in queues.values() {
             broker.begin(queue);
@@ -148,6 +152,7 @@ fn topology(
     recovered: &Recovered,
     log: &Log,
     timers: &Arc<Timers>,
+    counters: &Arc<BrokerCounters>,
 ) -> Result<(Vhosts, Queues), OpenError> {
     let mut highest = recovered.highest_queue_id;
     let queue_rows = rows::<QueueRow>(recovered, Table::Queues)?;
@@ -166,6 +171,7 @@ fn topology(
             log.clone(),
             Arc::clone(timers),
             Arc::clone(&queue_ids),
+            Arc::clone(counters),
         );
         vhosts.entry(name).or_insert_with(|| Arc::new(vhost));
     };

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use super::arguments::PropertiesView;
 use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, Row};
+use super::stats::{BrokerCounters, Ended, ExchangeStats};
 use super::timers::Timers;
 use crate::base::{AmqpError, LogPos, Name, QueueId};
 use crate::codec::Properties;
@@ -87,6 +88,9 @@ pub struct Vhost {
     /// Who takes replies, by name.
     pub(super) replies: DashMap<Name, ReplyPort>,
     queue_ids: Arc<AtomicU64>,
+    /// Counts of exchanges, by name.
+    pub(super) exchange_stats: DashMap<Name, Arc<ExchangeStats>>,
+    pub(super) ended: Arc<Ended>,
 }
 
 /// The exchanges that every vhost has (A3.1).
@@ -106,6 +110,7 @@ impl Vhost {
         log: Log,
         timers: Arc<Timers>,
         queue_ids: Arc<AtomicU64>,
+        counters: Arc<BrokerCounters>,
     ) -> Self {
         let mut topology = Topology::default();
         for (name, kind, internal) in PREDECLARED {
@@ -129,6 +134,8 @@ impl Vhost {
             timers,
             replies: DashMap::new(),
             queue_ids,
+            exchange_stats: DashMap::new(),
+            ended: Arc::new(Ended::new(counters)),
         }
     }
 
@@ -229,6 +236,7 @@ impl Change<'_> {
                 continue;
             };
             self.changed = true;
+            self.vhost.exchange_stats.remove(&name);
             if gone.exchange.spec().durable {
                 let row = ExchangeRow::of(self.vhost.name(), gone.exchange.spec());
                 self.delete(Table::Exchanges, &row);

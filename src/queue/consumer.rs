@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::base::Name;
+use bytes::Bytes;
+
+use crate::base::{ConnectionId, Name};
 use crate::message::Message;
 
 /// Where an unacked message stands in its queue. Valid until it is settled or requeued.
@@ -80,6 +82,10 @@ pub trait ConsumerPort: Send + Sync {
 pub struct ConsumerSpec {
     /// Consumer tag, for listings.
     pub tag: Name,
+    /// The connection it came by, for listings.
+    pub connection: ConnectionId,
+    /// The arguments table as the client sent it, for listings.
+    pub arguments: Bytes,
     /// Whom deliveries are for.
     pub token: ConsumerToken,
     /// Acked as they are sent (A6.3).
@@ -99,6 +105,31 @@ pub struct ConsumerSpec {
 pub struct ConsumerKey {
     pub(super) index: u32,
     pub(super) generation: u32,
+}
+
+/// A consumer as listings show it.
+#[derive(Debug, Clone)]
+pub struct ConsumerInfo {
+    /// Its tag.
+    pub tag: Name,
+    /// The connection it came by.
+    pub connection: ConnectionId,
+    /// Its channel there.
+    pub channel: u16,
+    /// Acked as they are sent.
+    pub no_ack: bool,
+    /// The only one allowed.
+    pub exclusive: bool,
+    /// Most unacked messages at a time; 0 is no limit.
+    pub prefetch: u32,
+    /// Its `x-priority`.
+    pub priority: i64,
+    /// The arguments table as the client sent it.
+    pub arguments: Bytes,
+    /// It gets messages: not of a single-active queue whose turn is another's (A6.5).
+    pub active: bool,
+    /// Messages it has and has not settled.
+    pub unacked: u32,
 }
 
 pub(super) struct Consumer {
@@ -138,6 +169,22 @@ impl Consumer {
             staged_bytes: 0,
             room_bytes: 0,
             asked: false,
+        }
+    }
+
+    pub(super) fn info(&self, active: bool) -> ConsumerInfo {
+        let spec = &self.spec;
+        ConsumerInfo {
+            tag: spec.tag.clone(),
+            connection: spec.connection,
+            channel: spec.token.channel,
+            no_ack: spec.no_ack,
+            exclusive: spec.exclusive,
+            prefetch: spec.prefetch,
+            priority: spec.priority,
+            arguments: spec.arguments.clone(),
+            active,
+            unacked: self.in_flight,
         }
     }
 

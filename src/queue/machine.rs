@@ -10,8 +10,10 @@ use super::consumer::{Consumer, ConsumerKey, Full, Slot};
 use super::options::{DeathReason, Overflow, QueueKind, QueueOptions};
 use super::outcome::{Admission, Effects, Got};
 use super::ready::{Entry, KEPT_MAX, NEVER_MS, Ready};
+use super::tally::Tally;
 use super::turns::Turns;
 use crate::base::LogPos;
+use crate::base::history::Tier;
 use crate::message::Message;
 
 struct Unacked {
@@ -41,6 +43,7 @@ pub struct Queue {
     /// The first of the messages that have come since the last [`Queue::wake`].
     pub(super) new_from: Option<u64>,
     pub(super) gone: bool,
+    pub(super) tally: Tally,
 }
 
 impl Queue {
@@ -78,6 +81,17 @@ impl Queue {
         self.consumers.len()
     }
 
+    /// What it has done.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Takes a sample for listings: see [`Tally`]. Whether its history keeps more than one tier.
+    pub fn sample(&mut self, now_ms: u64, tiers: &[Tier]) -> bool {
+        let (ready, unacked) = (self.ready.len() as u64, self.unacked.len() as u64);
+        self.tally.sample(now_ms, ready, unacked, tiers)
+    }
+
     /// Whether [`Self::close`] was called: nothing may be put in any more.
     pub fn is_gone(&self) -> bool {
         self.gone
@@ -110,6 +124,7 @@ impl Queue {
             }
             return Admission::Refused;
         }
+        self.tally.published();
         self.admit(pos, message, now_ms, false);
         Admission::Taken
     }
@@ -161,7 +176,8 @@ impl Queue {
             match consumer.admit() {
                 Ok(()) => {
                     if let Some(entry) = self.ready.pop() {
-                        deliver(consumer, index, entry, &mut self.unacked, effects);
+                        let (unacked, tally) = (&mut self.unacked, &mut self.tally);
+                        deliver(consumer, index, entry, unacked, tally, effects);
                     }
                     self.turns.taken();
                 }
@@ -186,8 +202,12 @@ impl Queue {
 
     /// Takes one message without subscribing.
     pub fn get(&mut self, no_ack: bool, effects: &mut Effects) -> Option<Got> {
-        let entry = self.ready.pop()?;
+        let Some(entry) = self.ready.pop() else {
+            self.tally.got_empty();
+            return None;
+        };
         let (message, redelivered) = (entry.message.clone(), entry.redelivered);
+        self.tally.got(no_ack, redelivered, message.body_len());
         let slot = if no_ack {
             effects.gone(entry.pos);
             Slot::NONE
@@ -209,6 +229,7 @@ impl Queue {
     pub fn settle(&mut self, slots: impl IntoIterator<Item = Slot>, effects: &mut Effects) {
         for slot in slots {
             if let Some(entry) = self.take_unacked(slot) {
+                self.tally.acked();
                 effects.gone(entry.pos);
             }
         }
@@ -298,6 +319,7 @@ impl Queue {
 
     fn take_unacked(&mut self, slot: Slot) -> Option<Entry> {
         let Unacked { entry, consumer } = self.unacked.try_remove(slot.0 as usize)?;
+        self.tally.returned(entry.message.body_len());
         if self.unacked.is_empty() && self.unacked.capacity() > KEPT_MAX {
             self.unacked = Slab::new();
         }
@@ -316,9 +338,12 @@ fn deliver(
     index: u32,
     entry: Entry,
     unacked: &mut Slab<Unacked>,
+    tally: &mut Tally,
     effects: &mut Effects,
 ) {
-    if consumer.spec.no_ack {
+    let no_ack = consumer.spec.no_ack;
+    tally.delivered(no_ack, entry.redelivered, entry.message.body_len());
+    if no_ack {
         effects.gone(entry.pos);
         consumer.stage(entry.message, entry.redelivered, Slot::NONE);
     } else {

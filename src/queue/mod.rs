@@ -15,14 +15,18 @@ mod outcome;
 mod ready;
 mod shared;
 mod subscription;
+mod tally;
 mod turns;
 mod upkeep;
 
 #[cfg(test)]
 mod model_tests;
 
-pub use consumer::{ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot};
+pub use consumer::{
+    ConsumerInfo, ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot,
+};
 pub use machine::Queue;
 pub use options::{DeadLetter, DeathReason, Overflow, QueueKind, QueueOptions};
 pub use outcome::{Admission, Dead, Effects, Got, SubscribeError};
 pub use shared::{QueueRef, QueueSpec, WeakQueue};
+pub use tally::{QueueCounts, QueueSample, Tally};

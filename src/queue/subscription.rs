@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use super::consumer::{Consumer, ConsumerKey, ConsumerSpec};
+use super::consumer::{Consumer, ConsumerInfo, ConsumerKey, ConsumerSpec};
 use super::machine::Queue;
 use super::outcome::SubscribeError;
 
@@ -51,6 +51,13 @@ impl Queue {
         }
         self.touch(now_ms);
         self.consumers.is_empty()
+    }
+
+    /// Its consumers, for listings.
+    pub fn consumers(&self) -> impl Iterator<Item = ConsumerInfo> {
+        self.consumers.iter().map(|(index, consumer)| {
+            consumer.info(self.active.is_none_or(|active| active as usize == index))
+        })
     }
 
     /// A consumer that was passed over may be able to take messages again.

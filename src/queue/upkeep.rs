@@ -47,19 +47,21 @@ impl Queue {
 
     /// A message is dead: dead-lettered if the queue says where to, else gone.
     pub(super) fn bury(
-        &self,
+        &mut self,
         pos: LogPos,
         message: Message,
         reason: DeathReason,
         effects: &mut Effects,
     ) {
-        match self.options.dead_letter {
-            Some(_) if !self.gone => effects.dead.push(Dead {
+        let lettered = self.options.dead_letter.is_some() && !self.gone;
+        self.tally.died(reason, lettered);
+        match lettered {
+            true => effects.dead.push(Dead {
                 pos,
                 message,
                 reason,
             }),
-            _ => effects.gone(pos),
+            false => effects.gone(pos),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The rules of a vhost and of publishing, over a real data directory and without sockets.
 
 mod messages;
+mod statistics;
 mod topology;
 
 use std::path::Path;
@@ -199,6 +200,8 @@ impl Bench {
         };
         let spec = ConsumerSpec {
             tag: "tag".into(),
+            connection: ConnectionId(1),
+            arguments: Bytes::new(),
             token,
             no_ack,
             exclusive: false,
@@ -210,6 +213,14 @@ impl Bench {
         self.vhost.resume(queue, key).unwrap();
         (key, port)
     }
+}
+
+/// A client's and the broker's, as listings show them.
+fn addresses() -> (SocketAddr, SocketAddr) {
+    (
+        SocketAddr::from(([127, 0, 0, 1], 40_000)),
+        SocketAddr::from(([127, 0, 0, 1], 5672)),
+    )
 }
 
 #[derive(Default)]
@@ -225,9 +236,10 @@ impl ConnectionHandle for Handle {
 fn a_connection_that_begins_while_all_are_closed_is_closed_too() {
     let bench = Bench::new();
     let (before, after) = (Arc::new(Handle::default()), Arc::new(Handle::default()));
-    bench.broker.connect(before.clone());
+    let (peer, local) = addresses();
+    bench.broker.connect(before.clone(), peer, local);
     bench.broker.close_connections(&AmqpError::shutdown());
-    bench.broker.connect(after.clone());
+    bench.broker.connect(after.clone(), peer, local);
     for handle in [before, after] {
         assert_eq!(*handle.0.lock(), Some(AmqpError::shutdown()));
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::port::{Line, Port};
 use super::{message, number};
-use crate::base::LogPos;
+use crate::base::{ConnectionId, LogPos};
 use crate::queue::options::Overflow;
 use crate::queue::{
     Admission, ConsumerKey, ConsumerSpec, Effects, Queue, QueueOptions, Slot, SubscribeError,
@@ -69,6 +71,8 @@ impl Bench {
     fn spec(&self, port: &Arc<Port>, priority: i64) -> ConsumerSpec {
         ConsumerSpec {
             tag: "tag".into(),
+            connection: ConnectionId(1),
+            arguments: Bytes::new(),
             token: port.token,
             no_ack: false,
             exclusive: false,

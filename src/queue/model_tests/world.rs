@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -13,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use super::model::{Sent, Side, Taker, Unacked, check, sorted};
 use super::port::{Line, Port};
 use super::{message, number};
-use crate::base::LogPos;
+use crate::base::{ConnectionId, LogPos};
 use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Slot, SubscribeError};
 
 pub(super) struct World {
@@ -263,6 +264,8 @@ impl World {
         let side = &mut self.sides[at];
         let result = side.queue.subscribe(ConsumerSpec {
             tag: "tag".into(),
+            connection: ConnectionId(1),
+            arguments: Bytes::new(),
             token: port.token,
             no_ack,
             exclusive,
