@@ -168,6 +168,7 @@ impl Exchange {
         let (outbox, credit) = (Arc::new(Outbox::default()), Arc::<ChannelCredit>::default());
         credit.set_limit(credit_limit);
         let queue = QueueRef::new(QueueSpec {
+            is_store: false,
             id: QueueId(1),
             vhost: "/".into(),
             name: "q".into(),

@@ -69,6 +69,12 @@ pub const TABLE_DEPTH_MAX: usize = 64;
 /// The longest time to live or expiry, ms: ten years (A4, `x-expires`, `x-message-ttl`).
 pub const EXPIRY_MAX_MS: i64 = 315_360_000_000;
 
+/// The longest delay of a message, ms: what a timer of RabbitMQ's plugin can be set to (A3.11).
+pub const DELAY_MAX_MS: u64 = u32::MAX as u64;
+
+/// Messages that an `x-recent-history` exchange remembers unless told otherwise (A3.10).
+pub const HISTORY_LEN: u64 = 20;
+
 /// The highest `x-max-priority` (A4).
 pub const PRIORITY_MAX: u8 = 255;
 

@@ -12,4 +12,4 @@ pub mod reply;
 
 pub use ids::{ChannelId, ConnectionId, DeliveryTag, LogPos, QueueId};
 pub use name::Name;
-pub use reply::{Access, AmqpError, ArgFault, ArgValue, ReplyCode, Resource};
+pub use reply::{Access, AmqpError, ArgFault, ArgValue, BinaryTerm, ReplyCode, Resource};

@@ -13,13 +13,34 @@ use crate::base::{AmqpError, LogPos, QueueId, clock};
 use crate::message::Message;
 use crate::queue::{Dead, Effects, Queue, QueueRef};
 use crate::router::Routes;
-use crate::store::{Batch, RecordOffset};
+use crate::store::{Appended, Batch, RecordOffset};
 
-/// A letter on its way into a queue.
-struct Posted {
+/// A message on its way into a queue.
+pub(super) struct Posted {
     to: QueueRef,
     record: Option<RecordOffset>,
     message: Message,
+}
+
+impl Posted {
+    /// The same message to several queues. `record` is for those that keep it.
+    pub(super) fn to_each(
+        targets: impl IntoIterator<Item = QueueRef>,
+        message: &Message,
+        record: Option<RecordOffset>,
+    ) -> impl Iterator<Item = Posted> {
+        targets.into_iter().map(move |to| Posted {
+            record: record.filter(|_| to.keeps(message)),
+            to,
+            message: message.clone(),
+        })
+    }
+}
+
+/// Those of some queues that keep a message on disk.
+fn keepers(targets: &[QueueRef], message: &Message) -> Vec<QueueId> {
+    let kept = targets.iter().filter(|queue| queue.keeps(message));
+    kept.map(|queue| queue.id).collect()
 }
 
 impl Vhost {
@@ -55,12 +76,46 @@ impl Vhost {
         if effects.dead.is_empty() {
             return self.note(queue, effects);
         }
+        self.work_off(VecDeque::from([(queue.clone(), std::mem::take(effects))]))
+    }
+
+    fn work_off(&self, mut todo: VecDeque<(QueueRef, Effects)>) -> Result<LogPos, AmqpError> {
         let mut end = LogPos::NONE;
-        let mut todo = VecDeque::from([(queue.clone(), std::mem::take(effects))]);
         while let Some((queue, mut effects)) = todo.pop_front() {
             end = end.max(self.post(&queue, &mut effects, &mut todo)?);
         }
         Ok(end)
+    }
+
+    /// Writes the record of a message that goes to some queues, if any of them keeps it.
+    pub(super) fn record(
+        &self,
+        message: &Message,
+        targets: &[QueueRef],
+        batch: &mut Batch,
+    ) -> Option<RecordOffset> {
+        let durable = keepers(targets, message);
+        let now_ms = clock::now_ms();
+        (!durable.is_empty())
+            .then(|| message.with_logged(|parts| batch.publish(now_ms, &durable, parts)))
+    }
+
+    /// Puts messages into queues, with their records, and does what follows. The log position that
+    /// makes it last.
+    pub(super) fn post_all(&self, batch: Batch, posted: Vec<Posted>) -> Result<LogPos, AmqpError> {
+        let mut todo = VecDeque::new();
+        let appended = self.append(batch)?;
+        self.put(posted, appended.as_ref(), &mut todo);
+        let end = appended.map_or(LogPos::NONE, |appended| appended.end());
+        Ok(self.work_off(todo)?.max(end))
+    }
+
+    fn append(&self, batch: Batch) -> Result<Option<Appended>, AmqpError> {
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        let appended = self.log.append(batch);
+        appended.map(Some).map_err(|_| AmqpError::internal())
     }
 
     /// The part without dead letters.
@@ -93,11 +148,19 @@ impl Vhost {
             self.address(queue, &dead, &mut batch, &mut posted);
         }
         let noted = self.note(queue, effects)?;
-        let appended = match batch.is_empty() {
-            true => None,
-            false => Some(self.log.append(batch).map_err(|_| AmqpError::internal())?),
-        };
+        let appended = self.append(batch)?;
         self.log.release_all(moved);
+        self.put(posted, appended.as_ref(), todo);
+        Ok(appended.map_or(noted, |appended| appended.end().max(noted)))
+    }
+
+    /// Puts messages into queues. What that does to them is added to `todo`.
+    fn put(
+        &self,
+        mut posted: Vec<Posted>,
+        appended: Option<&Appended>,
+        todo: &mut VecDeque<(QueueRef, Effects)>,
+    ) {
         // Stable: each queue gets its letters in the order of the deaths.
         posted.sort_by_key(|letter| letter.to.id);
         for of_one in posted.chunk_by(|a, b| a.to == b.to) {
@@ -108,7 +171,7 @@ impl Vhost {
             let now_ms = clock::now_ms();
             let mut state = to.lock();
             for letter in of_one {
-                let pos = match (&appended, letter.record) {
+                let pos = match (appended, letter.record) {
                     (Some(appended), Some(record)) => appended.position(record),
                     _ => LogPos::NONE,
                 };
@@ -122,7 +185,6 @@ impl Vhost {
                 todo.push_back((to, effects));
             }
         }
-        Ok(appended.map_or(noted, |appended| appended.end().max(noted)))
     }
 
     /// Finds where a dead message goes, and writes the record of it.
@@ -131,38 +193,31 @@ impl Vhost {
             return;
         };
         let now_ms = clock::now_ms();
-        let letter = Letter::new(&dead.message, &from.name, dead.reason, now_ms / 1000, to);
-        let mut routes = Routes::new();
-        let found = self
-            .topology()
-            .route(&letter.message, &letter.extra_keys, &mut routes);
-        let targets: Vec<QueueRef> = found
-            .into_iter()
-            .filter(|queue| !letter.is_cycle(&queue.name))
-            .collect();
-        let kept = targets.iter().filter(|queue| queue.keeps(&letter.message));
-        let durable: Vec<QueueId> = kept.map(|queue| queue.id).collect();
-        let record =
-            match (dead.pos.is_some(), durable.is_empty()) {
-                (false, true) => None,
-                (true, true) => {
-                    batch.ack(from.id, [dead.pos]);
-                    None
-                }
-                (true, false) => Some(letter.message.with_logged(|parts| {
-                    batch.move_to(from.id, dead.pos, now_ms, &durable, parts)
-                })),
-                (false, false) => Some(
-                    letter
-                        .message
-                        .with_logged(|parts| batch.publish(now_ms, &durable, parts)),
-                ),
-            };
-        posted.extend(targets.into_iter().map(|to| Posted {
-            record: record.filter(|_| to.keeps(&letter.message)),
-            to,
-            message: letter.message.clone(),
-        }));
+        let (topology, mut routes) = (self.topology(), Routes::new());
+        let (message, targets) = match from.is_store {
+            // Its delay is over.
+            true => topology.release(&to.exchange, &dead.message, &mut routes),
+            false => {
+                let letter = Letter::new(&dead.message, &from.name, dead.reason, now_ms / 1000, to);
+                let found = topology.route(&letter.message, &letter.extra_keys, &mut routes);
+                let allowed = found.into_iter().filter(|to| !letter.is_cycle(&to.name));
+                let targets = allowed.collect();
+                (letter.message, targets)
+            }
+        };
+        let durable = keepers(&targets, &message);
+        let record = match dead.pos.is_some() {
+            false => self.record(&message, &targets, batch),
+            true if durable.is_empty() => {
+                batch.ack(from.id, [dead.pos]);
+                None
+            }
+            true => Some(
+                message
+                    .with_logged(|parts| batch.move_to(from.id, dead.pos, now_ms, &durable, parts)),
+            ),
+        };
+        posted.extend(Posted::to_each(targets, &message, record));
     }
 
     /// A queue's time has come: messages that expired, or the whole queue.

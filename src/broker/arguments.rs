@@ -5,8 +5,10 @@
 
 use bytes::Bytes;
 
-use crate::base::{AmqpError, ArgValue, Name, Resource};
+use crate::base::limits::HISTORY_LEN;
+use crate::base::{AmqpError, ArgValue, BinaryTerm, Name, Resource};
 use crate::codec::{Properties, RawTable, Value};
+use crate::message::delay_ms;
 use crate::queue::QueueRef;
 use crate::router::{BindingArguments, HashOn, HashProperty, HeaderValue, MessageView, Target};
 
@@ -57,6 +59,26 @@ pub(super) fn hash_on(table: &RawTable, at: Resource<'_>) -> Result<HashOn, Amqp
         },
         (Some(_), Some(_)) => Err(AmqpError::hash_arguments_exclusive()),
     }
+}
+
+/// How many messages an `x-recent-history` exchange remembers (A3.10).
+pub(super) fn history_len(table: &RawTable) -> Result<u64, AmqpError> {
+    let Some(value) = table.get("x-recent-history-length") else {
+        return Ok(HISTORY_LEN);
+    };
+    let len = value.as_int().and_then(|len| u64::try_from(len).ok());
+    len.filter(|&len| len > 0).ok_or_else(|| match value {
+        Value::LongStr(text) => AmqpError::history_length(BinaryTerm(text)),
+        other => AmqpError::history_length(other),
+    })
+}
+
+/// The type by whose rules an `x-delayed-message` exchange routes (A3.11).
+pub(super) fn delayed_type(table: &RawTable) -> Result<&str, AmqpError> {
+    let value = table.get("x-delayed-type");
+    value
+        .and_then(|value| value.as_str())
+        .ok_or_else(AmqpError::delayed_type)
 }
 
 /// Whether the arguments in `names` agree; what is not named there is not looked at (A2).
@@ -140,6 +162,10 @@ impl MessageView for PropertiesView {
             }
         };
         text.map(HeaderValue::LongString)
+    }
+
+    fn is_delayed(&self) -> bool {
+        delay_ms(&self.0).is_some()
     }
 
     fn random(&self) -> u64 {

@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::arguments::{self, Compared};
 use super::rows::{BindingRow, ExchangeRow};
+use super::stores;
 use super::vhost::{Change, Durably, Vhost};
-use crate::base::{AmqpError, ConnectionId, Name, Resource};
+use crate::base::{AmqpError, ConnectionId, LogPos, Name, Resource};
 use crate::codec::RawTable;
 use crate::queue::QueueRef;
 use crate::router::{
@@ -41,6 +42,46 @@ pub struct ExchangeDeclaration {
     pub arguments: RawTable,
 }
 
+impl ExchangeDeclaration {
+    /// What it makes of an exchange: reads the arguments that its type knows.
+    pub(super) fn spec(&self, vhost: &Name) -> Result<ExchangeSpec, AmqpError> {
+        let table = &self.arguments;
+        let at = Resource::exchange(&self.name, vhost);
+        let delayed = ExchangeSpec::is_delayed_type(&self.kind);
+        let kind = match delayed {
+            true => kind_of(arguments::delayed_type(table)?)?,
+            false => kind_of(&self.kind)?,
+        };
+        // Both would need the exchange's one store.
+        if delayed && kind == ExchangeKind::RecentHistory {
+            return Err(AmqpError::unknown_exchange_type(kind.name()));
+        }
+        Ok(ExchangeSpec {
+            name: self.name.clone(),
+            kind,
+            durable: self.durable,
+            auto_delete: self.auto_delete,
+            internal: self.internal,
+            arguments: table.octets().clone(),
+            alternate: arguments::alternate_exchange(table, at)?,
+            hash_on: match kind {
+                ExchangeKind::ConsistentHash => arguments::hash_on(table, at)?,
+                _ => HashOn::default(),
+            },
+            history_len: match kind {
+                ExchangeKind::RecentHistory => arguments::history_len(table)?,
+                _ => 0,
+            },
+            delayed,
+        })
+    }
+}
+
+/// The kind that a type names, or 406.
+fn kind_of(name: &str) -> Result<ExchangeKind, AmqpError> {
+    ExchangeKind::from_name(name.as_bytes()).ok_or_else(|| AmqpError::unknown_exchange_type(name))
+}
+
 /// One binding as a client names it.
 #[derive(Debug, Clone)]
 pub struct BindingSpec {
@@ -62,34 +103,26 @@ impl Vhost {
 
     /// exchange.declare: creates it, or holds it against what is there (A3.20).
     pub fn declare_exchange(&self, wanted: &ExchangeDeclaration) -> Result<Durably<()>, AmqpError> {
-        let kind = ExchangeKind::from_name(wanted.kind.as_bytes())
-            .ok_or_else(|| AmqpError::unknown_exchange_type(&wanted.kind))?;
+        if !ExchangeSpec::is_delayed_type(&wanted.kind) {
+            kind_of(&wanted.kind)?;
+        }
         not_default(&wanted.name)?;
         self.change(|change| {
             if let Some(current) = change.topology.graph.get(wanted.name.as_bytes()) {
-                return equivalent(current.spec(), wanted, kind, self.name());
+                return equivalent(current.spec(), wanted, self.name());
             }
             if wanted.name.starts_with(RESERVED_PREFIX) {
                 return Err(AmqpError::reserved_exchange_prefix(&wanted.name));
             }
-            let at = Resource::exchange(&wanted.name, self.name());
-            let spec = ExchangeSpec {
-                name: wanted.name.clone(),
-                kind,
-                durable: wanted.durable,
-                auto_delete: wanted.auto_delete,
-                internal: wanted.internal,
-                arguments: wanted.arguments.octets().clone(),
-                alternate: arguments::alternate_exchange(&wanted.arguments, at)?,
-                hash_on: match kind {
-                    ExchangeKind::ConsistentHash => arguments::hash_on(&wanted.arguments, at)?,
-                    _ => HashOn::default(),
-                },
-            };
+            let spec = wanted.spec(self.name())?;
+            let store = stores::options(&spec);
             if spec.durable {
                 change.put(Table::Exchanges, &ExchangeRow::of(self.name(), &spec));
             }
             change.topology.graph.insert(spec);
+            if let Some(options) = store {
+                change.add_store(&wanted.name, wanted.durable, options);
+            }
             change.changed = true;
             Ok(())
         })
@@ -115,7 +148,9 @@ impl Vhost {
     pub fn bind_exchange(&self, to: &Name, spec: &BindingSpec) -> Result<Durably<()>, AmqpError> {
         not_default(to)?;
         not_default(&spec.source)?;
-        self.change(|change| change.bind(Destination::Exchange(to.clone()), spec))
+        let destination = Destination::Exchange(to.clone());
+        let bound = self.change(|change| change.bind(destination.clone(), spec))?;
+        self.remind(bound, &destination, spec)
     }
 
     /// exchange.unbind.
@@ -135,11 +170,30 @@ impl Vhost {
         spec: &BindingSpec,
     ) -> Result<Durably<()>, AmqpError> {
         not_default(&spec.source)?;
-        self.change(|change| {
+        let destination = Destination::Queue(queue.clone());
+        let bound = self.change(|change| {
             if change.topology.queues.get(&queue.name) != Some(queue) {
                 return Err(AmqpError::no_queue(&queue.name, self.name()));
             }
-            change.bind(Destination::Queue(queue.clone()), spec)
+            change.bind(destination.clone(), spec)
+        })?;
+        self.remind(bound, &destination, spec)
+    }
+
+    /// A destination that is newly bound gets what the exchange remembers.
+    fn remind(
+        &self,
+        bound: Durably<Bound>,
+        destination: &Destination<QueueRef>,
+        spec: &BindingSpec,
+    ) -> Result<Durably<()>, AmqpError> {
+        let told = match bound.value {
+            Bound::New => self.tell_history(&spec.source, destination)?,
+            Bound::Existed => LogPos::NONE,
+        };
+        Ok(Durably {
+            value: (),
+            end: bound.end.max(told),
         })
     }
 
@@ -191,7 +245,7 @@ impl Change<'_> {
         &mut self,
         destination: Destination<QueueRef>,
         spec: &BindingSpec,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<Bound, AmqpError> {
         let vhost = self.vhost.name();
         let arguments = arguments::of_binding(&spec.arguments);
         let graph = &mut self.topology.graph;
@@ -201,12 +255,12 @@ impl Change<'_> {
             &spec.key,
             arguments.clone(),
         ) {
-            Ok(Bound::Existed) => return Ok(()),
+            Ok(Bound::Existed) => return Ok(Bound::Existed),
             Ok(Bound::New) => self.changed = true,
             Err(fault) => return Err(bind_fault(fault, &destination, spec, vhost)),
         }
         self.record_binding(destination, spec, arguments, true);
-        Ok(())
+        Ok(Bound::New)
     }
 
     /// Whether the binding was there.
@@ -310,16 +364,12 @@ fn not_default(name: &Name) -> Result<(), AmqpError> {
 fn equivalent(
     current: &ExchangeSpec,
     wanted: &ExchangeDeclaration,
-    kind: ExchangeKind,
     vhost: &Name,
 ) -> Result<(), AmqpError> {
     let at = Resource::exchange(&current.name, vhost);
-    if current.kind != kind {
-        return Err(AmqpError::inequivalent_type(
-            at,
-            kind.name(),
-            current.kind.name(),
-        ));
+    let (received, is) = (&wanted.kind, current.type_name());
+    if received != is {
+        return Err(AmqpError::inequivalent_type(at, received, is));
     }
     let flags = [
         ("durable", wanted.durable, current.durable),

@@ -68,11 +68,7 @@ impl Letter {
         let key = to.routing_key.as_deref().unwrap_or(message.routing_key());
         let extra_keys = match to.routing_key {
             Some(_) => Vec::new(),
-            None => {
-                let hidden = strings(headers.get("BCC").filter(|_| message.hides_bcc()));
-                let keys = cc(headers).chain(hidden);
-                keys.map(Bytes::copy_from_slice).collect()
-            }
+            None => extra_keys(message),
         };
         let copy = Bytes::copy_from_slice;
         Letter {
@@ -100,6 +96,15 @@ impl Letter {
                 .any(|(_, reason)| reason == rejected)
         })
     }
+}
+
+/// The routing keys of a message beyond its own, once more (A7.4): those of CC, and of a BCC that is hidden.
+pub(super) fn extra_keys(message: &Message) -> Vec<Bytes> {
+    let properties = Properties::trusted(message.properties_bytes());
+    let headers = properties.headers().unwrap_or_default();
+    let hidden = strings(headers.get("BCC").filter(|_| message.hides_bcc()));
+    let keys = cc(headers).chain(hidden);
+    keys.map(Bytes::copy_from_slice).collect()
 }
 
 /// The keys it was published with: its own, and those of CC.

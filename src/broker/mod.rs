@@ -18,6 +18,7 @@ pub mod replies;
 mod restore;
 mod rows;
 pub mod stats;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -178,12 +179,8 @@ impl Broker {
     pub fn close(&self) -> Result<(), OpenError> {
         let mut batch = self.log().batch();
         for vhost in self.vhosts.load().values() {
-            for queue in vhost
-                .topology()
-                .queues
-                .values()
-                .filter(|queue| queue.durable)
-            {
+            let topology = vhost.topology();
+            for queue in topology.every_queue().filter(|queue| queue.durable) {
                 let positions = queue.lock().redelivered_records();
                 if !positions.is_empty() {
                     batch.redelivered(queue.id, positions);

@@ -26,7 +26,7 @@ const TARGETS_KEPT_MAX: usize = 1024;
 pub enum Routed {
     /// To at least one queue.
     ToQueues,
-    /// To none: return it if mandatory (A2, 312).
+    /// To none, or to none yet (A3.11): return it if mandatory (A2, 312).
     Nowhere,
 }
 
@@ -78,6 +78,8 @@ struct LastRoute {
     /// Numbers in `Publisher::targets`.
     targets: Vec<u32>,
     any_durable: bool,
+    /// Any of them is a client's queue, and not an exchange's store.
+    arrives: bool,
 }
 
 impl Publisher {
@@ -143,7 +145,10 @@ impl Publisher {
             false => None,
         };
         self.gather(record, message);
-        Routed::ToQueues
+        match self.last.arrives {
+            true => Routed::ToQueues,
+            false => Routed::Nowhere,
+        }
     }
 
     /// A message of the batch that goes by no queue: it has a number all the same.
@@ -254,8 +259,10 @@ impl Publisher {
         let queues = self.topology.route(message, extra_keys, &mut self.routes);
         self.last.targets.clear();
         self.last.any_durable = false;
+        self.last.arrives = false;
         for queue in queues {
             self.last.any_durable |= queue.durable;
+            self.last.arrives |= !queue.is_store;
             let number = *self.by_queue.entry(queue.id).or_insert_with(|| {
                 self.targets.push(Target {
                     queue: queue.clone(),

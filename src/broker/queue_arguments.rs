@@ -155,6 +155,7 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
         }),
         delivery_limit: read.delivery_limit(kind)?,
         single_active: read.flag("x-single-active-consumer")?,
+        delays: false,
     })
 }
 
@@ -337,6 +338,7 @@ mod tests {
             }),
             delivery_limit: Some(3),
             single_active: true,
+            delays: false,
         };
         assert_eq!(options, Ok(expected));
     }

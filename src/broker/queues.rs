@@ -96,6 +96,7 @@ impl Vhost {
                 auto_delete: wanted.auto_delete,
                 arguments: wanted.arguments.octets().clone(),
                 options: options.clone(),
+                is_store: false,
             });
             if queue.durable {
                 change.put(Table::Queues, &QueueRow::of(&queue));

@@ -13,9 +13,11 @@ use dashmap::DashMap;
 use tracing::{info, warn};
 
 use super::arguments;
+use super::exchanges::ExchangeDeclaration;
 use super::queue_arguments;
 use super::rows::{BindingRow, DestinationRow, ExchangeRow, QueueRow, Row, RowError, VhostRow};
 use super::stats::{BrokerCounters, Course};
+use super::stores;
 use super::timers::Timers;
 use super::vhost::{Topology, Vhost};
 use super::{Broker, DEFAULT_VHOST, FailureWatch};
@@ -24,7 +26,7 @@ use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
 use crate::message::Message;
 use crate::queue::{QueueRef, QueueSpec};
-use crate::router::{Destination, ExchangeKind, ExchangeSpec, HashOn};
+use crate::router::Destination;
 use crate::store::{self, Live, Log, Recovered, Store, StoreError, Table};
 
 /// Why a data directory can't be used, or can't be closed in order.
@@ -192,9 +194,15 @@ fn topology(
     let mut queues = Queues::new();
     for row in queue_rows {
         if let Some(draft) = drafts.get_mut(&row.vhost) {
-            let queue = restore_queue(row);
-            draft.queues.insert(queue.name.clone(), queue.clone());
-            queues.insert(queue.id, queue);
+            let queue = match row.is_store {
+                true => stores::restore(&mut draft.graph, row),
+                false => {
+                    let queue = restore_queue(row);
+                    draft.queues.insert(queue.name.clone(), queue.clone());
+                    Some(queue)
+                }
+            };
+            queues.extend(queue.map(|queue| (queue.id, queue)));
         }
     }
     for row in rows::<BindingRow>(recovered, Table::Bindings)? {
@@ -221,25 +229,18 @@ fn rows<R: Row>(recovered: &Recovered, table: Table) -> Result<Vec<R>, RowError>
 }
 
 fn restore_exchange(draft: &mut Topology, row: ExchangeRow) {
-    let Some(kind) = ExchangeKind::from_name(row.kind.as_bytes()) else {
-        warn!(exchange = %row.name, kind = row.kind, "left out: unknown exchange type");
-        return;
-    };
-    let table = arguments::stored(&row.arguments);
-    let at = Resource::exchange(&row.name, &row.vhost);
-    draft.graph.insert(ExchangeSpec {
-        alternate: arguments::alternate_exchange(&table, at).ok().flatten(),
-        hash_on: match kind {
-            ExchangeKind::ConsistentHash => arguments::hash_on(&table, at).unwrap_or_default(),
-            _ => HashOn::default(),
-        },
-        name: row.name.clone(),
-        kind,
+    let declared = ExchangeDeclaration {
+        name: row.name,
+        kind: row.kind,
         durable: true,
         auto_delete: row.auto_delete,
         internal: row.internal,
-        arguments: row.arguments,
-    });
+        arguments: arguments::stored(&row.arguments),
+    };
+    match declared.spec(&row.vhost) {
+        Ok(spec) => drop(draft.graph.insert(spec)),
+        Err(fault) => warn!(exchange = %declared.name, %fault, "exchange left out"),
+    }
 }
 
 fn restore_queue(row: QueueRow) -> QueueRef {
@@ -255,6 +256,7 @@ fn restore_queue(row: QueueRow) -> QueueRef {
         auto_delete: row.auto_delete,
         arguments: row.arguments,
         options,
+        is_store: false,
     })
 }
 

@@ -36,6 +36,9 @@ pub(super) struct QueueRow {
     pub(super) name: Name,
     pub(super) auto_delete: bool,
     pub(super) arguments: Bytes,
+    /// It is the store of the durable exchange of its name.
+    #[serde(default)]
+    pub(super) is_store: bool,
 }
 
 /// A binding between durable ends.
@@ -101,8 +104,13 @@ impl Row for ExchangeRow {
 impl Row for QueueRow {
     const NAME: &'static str = "queue";
 
+    /// A store and a client's queue may have the same name.
     fn key(&self) -> Vec<u8> {
-        key(&[self.vhost.as_bytes(), self.name.as_bytes()])
+        let (vhost, name) = (self.vhost.as_bytes(), self.name.as_bytes());
+        match self.is_store {
+            true => key(&[vhost, name, b"store"]),
+            false => key(&[vhost, name]),
+        }
     }
 }
 
@@ -131,7 +139,7 @@ impl ExchangeRow {
         ExchangeRow {
             vhost: vhost.clone(),
             name: spec.name.clone(),
-            kind: spec.kind.name().to_owned(),
+            kind: spec.type_name().to_owned(),
             auto_delete: spec.auto_delete,
             internal: spec.internal,
             arguments: spec.arguments.clone(),
@@ -147,6 +155,7 @@ impl QueueRow {
             name: spec.name.clone(),
             auto_delete: spec.auto_delete,
             arguments: spec.arguments.clone(),
+            is_store: spec.is_store,
         }
     }
 }
@@ -207,6 +216,7 @@ mod tests {
             name: name.clone(),
             auto_delete: false,
             arguments: arguments.clone(),
+            is_store: true,
         });
         for destination in [
             DestinationRow::Queue(name.clone()),

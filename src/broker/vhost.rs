@@ -16,13 +16,13 @@ use smallvec::SmallVec;
 
 use super::arguments::PropertiesView;
 use super::replies::ReplyPort;
-use super::rows::{ExchangeRow, Row};
+use super::rows::{ExchangeRow, QueueRow, Row};
 use super::stats::{BrokerCounters, Ended, ExchangeStats};
 use super::timers::Timers;
 use crate::base::{AmqpError, LogPos, Name, QueueId};
 use crate::codec::Properties;
 use crate::message::Message;
-use crate::queue::QueueRef;
+use crate::queue::{Effects, QueueRef};
 use crate::router::{ExchangeKind, ExchangeSpec, Graph, HashOn, Routes};
 use crate::store::{Batch, Log, Table};
 
@@ -38,6 +38,15 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// Every queue there is: the clients', and the stores of exchanges.
+    pub fn every_queue(&self) -> impl Iterator<Item = &QueueRef> {
+        let stores = self
+            .graph
+            .exchanges()
+            .filter_map(|exchange| exchange.store());
+        self.queues.values().chain(stores)
+    }
+
     /// The queues that a message goes to, each once: by its exchange, its key and `extra_keys`
     /// (A3.18). Whether that may be remembered, `routes` says after.
     pub fn route(
@@ -46,7 +55,17 @@ impl Topology {
         extra_keys: &[Bytes],
         routes: &mut Routes<QueueRef>,
     ) -> SmallVec<[QueueRef; 2]> {
-        let exchange = message.exchange();
+        self.route_from(message.exchange(), message, extra_keys, routes)
+    }
+
+    /// The same for a message that stands at an exchange which it need not have been published to.
+    pub(super) fn route_from(
+        &self,
+        exchange: &[u8],
+        message: &Message,
+        extra_keys: &[Bytes],
+        routes: &mut Routes<QueueRef>,
+    ) -> SmallVec<[QueueRef; 2]> {
         let mut keys = SmallVec::<[&[u8]; 4]>::from_slice(&[message.routing_key()]);
         keys.extend(extra_keys.iter().map(Bytes::as_ref));
         routes.clear();
@@ -123,6 +142,8 @@ impl Vhost {
                 arguments: bytes::Bytes::new(),
                 alternate: None,
                 hash_on: HashOn::default(),
+                history_len: 0,
+                delayed: false,
             });
         }
         let topology = ArcSwap::from_pointee(topology);
@@ -169,12 +190,14 @@ impl Vhost {
             topology: Topology::clone(&self.topology.load()),
             records: self.log.batch(),
             changed: false,
+            closed: Vec::new(),
         };
         let value = change(&mut draft)?;
         let Change {
             mut topology,
             records,
             changed,
+            closed,
             ..
         } = draft;
         if !changed {
@@ -194,6 +217,12 @@ impl Vhost {
         topology.end = appended.as_ref().map_or(topology.end, |a| a.end());
         let end = topology.end;
         self.topology.store(Arc::new(topology));
+        for store in closed {
+            // Its id is no more, so what it held needs no records.
+            let mut effects = Effects::default();
+            store.lock().close(&mut effects);
+            self.log.release_all(effects.consumed.drain(..));
+        }
         Ok(Durably { value, end })
     }
 
@@ -217,6 +246,8 @@ pub(super) struct Change<'v> {
     pub(super) topology: Topology,
     pub(super) records: Batch,
     pub(super) changed: bool,
+    /// Stores of exchanges that are deleted.
+    closed: Vec<QueueRef>,
 }
 
 impl Change<'_> {
@@ -237,6 +268,12 @@ impl Change<'_> {
             };
             self.changed = true;
             self.vhost.exchange_stats.remove(&name);
+            if let Some(store) = gone.exchange.store() {
+                if store.durable {
+                    self.delete(Table::Queues, &QueueRow::of(store));
+                }
+                self.closed.push(store.clone());
+            }
             if gone.exchange.spec().durable {
                 let row = ExchangeRow::of(self.vhost.name(), gone.exchange.spec());
                 self.delete(Table::Exchanges, &row);

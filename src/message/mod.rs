@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::base::limits::DELAY_MAX_MS;
 use crate::codec::{Properties, PropertyPatch, TableBuilder, Value};
 
 /// What a queue needs of a message without decoding its properties, found once at publish.
@@ -312,6 +313,33 @@ impl Message {
             .ok()
     }
 
+    /// How long an exchange that delays holds it back, in milliseconds (A3.11).
+    pub fn delay_ms(&self) -> Option<u64> {
+        delay_ms(&Properties::trusted(self.properties_bytes()))
+    }
+
+    /// The message once its delay is over: the header x-delay is negated, so that no other exchange delays
+    /// it again and the receiver sees that it was.
+    pub fn after_delay(&self) -> Self {
+        let properties = Properties::trusted(self.properties_bytes());
+        let Some(over_ms) = delay_ms(&properties).and_then(|ms| i64::try_from(ms).ok()) else {
+            return self.clone();
+        };
+        let negated = i32::try_from(-over_ms).map_or(Value::I64(-over_ms), Value::I32);
+        let mut headers = TableBuilder::new();
+        for (name, value) in properties.headers().unwrap_or_default() {
+            match name == DELAY.as_bytes() {
+                true => headers.insert(DELAY, negated),
+                false => headers.insert_raw(name, value),
+            };
+        }
+        let headers = headers.finish();
+        let patched = PropertyPatch::new()
+            .headers(headers.view())
+            .apply(&properties);
+        self.with_properties(patched.raw())
+    }
+
     /// Whether the publisher asked for the disk (delivery_mode 2).
     pub fn persistent(&self) -> bool {
         self.facts.flags & PERSISTENT != 0
@@ -379,6 +407,24 @@ impl Message {
     fn head_part(&self, at: usize, len: usize) -> &[u8] {
         self.head.get(at..at + len).unwrap_or_default()
     }
+}
+
+/// The header that asks for a delay.
+const DELAY: &str = "x-delay";
+
+/// What the header x-delay asks for: an integer, also as a string, or a number whose fraction is cut off.
+/// What is not above 0, above 2^32-1 or no number is no delay (A3.11).
+pub fn delay_ms(properties: &Properties) -> Option<u64> {
+    let delay_ms = match properties.headers()?.get(DELAY)? {
+        Value::LongStr(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
+        Value::F32(number) => number as i64,
+        Value::F64(number) => number as i64,
+        Value::Timestamp(_) => return None,
+        value => value.as_int()?,
+    };
+    u64::try_from(delay_ms)
+        .ok()
+        .filter(|ms| (1..=DELAY_MAX_MS).contains(ms))
 }
 
 impl std::fmt::Debug for Message {

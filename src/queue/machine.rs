@@ -140,7 +140,10 @@ impl Queue {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.new_from.get_or_insert(seq);
-        let own_ttl_ms = message.ttl_ms();
+        let own_ttl_ms = match self.options.delays {
+            true => message.delay_ms(),
+            false => message.ttl_ms(),
+        };
         let ttl_ms = [own_ttl_ms, self.options.message_ttl_ms]
             .into_iter()
             .flatten()
@@ -299,6 +302,11 @@ impl Queue {
             consumer.spec.port.cancelled();
         }
         count
+    }
+
+    /// The ready messages of an ordinary queue that nobody consumes from, in order.
+    pub fn peek_all(&self) -> Vec<Message> {
+        self.ready.in_order().cloned().collect()
     }
 
     /// Records of the messages in it that were delivered before, for the log of a clean stop.

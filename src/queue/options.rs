@@ -78,6 +78,8 @@ pub struct QueueOptions {
     pub delivery_limit: Option<u32>,
     /// One consumer at a time gets messages (A6.5).
     pub single_active: bool,
+    /// Messages expire when their delay is over (A3.11), and not by their own expiration.
+    pub delays: bool,
 }
 
 /// Why a message left its queue other than by an ack (A7.1).

@@ -189,6 +189,16 @@ impl Ready {
         }
     }
 
+    /// Those without a priority that have not been delivered.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &Message> {
+        let entries = self
+            .base
+            .places
+            .iter()
+            .filter_map(|(_, entry)| entry.as_ref());
+        entries.map(|entry| &entry.message)
+    }
+
     /// Positions of those delivered before.
     pub(super) fn redelivered(&self) -> impl Iterator<Item = LogPos> {
         let lanes = std::iter::once(&self.base).chain(self.lanes.values());

@@ -31,13 +31,17 @@ pub struct QueueSpec {
     pub arguments: Bytes,
     /// What the arguments make of it.
     pub options: QueueOptions,
+    /// Whether it is an exchange's store, by whose name it goes (A3.10, A3.11). No client sees it, and in a
+    /// durable one every message is on disk.
+    pub is_store: bool,
 }
 
 impl QueueSpec {
-    /// Whether a message goes to disk for this queue: if both are to last, and in a quorum queue
-    /// always (A8).
+    /// Whether a message goes to disk for this queue: if both are to last, and in a quorum queue (A8)
+    /// and an exchange's store always.
     pub fn keeps(&self, message: &Message) -> bool {
-        self.durable && (message.persistent() || self.options.kind == QueueKind::Quorum)
+        self.durable
+            && (message.persistent() || self.options.kind == QueueKind::Quorum || self.is_store)
     }
 }
 

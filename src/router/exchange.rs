@@ -40,11 +40,13 @@ pub enum ExchangeKind {
     ModulusHash,
     /// Any one binding (A3.10).
     Random,
+    /// Every binding; the last messages are kept for those still to come (A3.10).
+    RecentHistory,
 }
 
 impl ExchangeKind {
     /// Every kind.
-    pub const ALL: [ExchangeKind; 8] = [
+    pub const ALL: [ExchangeKind; 9] = [
         ExchangeKind::Direct,
         ExchangeKind::Fanout,
         ExchangeKind::Topic,
@@ -53,6 +55,7 @@ impl ExchangeKind {
         ExchangeKind::LocalRandom,
         ExchangeKind::ModulusHash,
         ExchangeKind::Random,
+        ExchangeKind::RecentHistory,
     ];
 
     /// The kind's name on the wire.
@@ -66,6 +69,7 @@ impl ExchangeKind {
             ExchangeKind::LocalRandom => "x-local-random",
             ExchangeKind::ModulusHash => "x-modulus-hash",
             ExchangeKind::Random => "x-random",
+            ExchangeKind::RecentHistory => "x-recent-history",
         }
     }
 
@@ -97,6 +101,28 @@ pub struct ExchangeSpec {
     pub alternate: Option<Name>,
     /// What an `x-consistent-hash` exchange hashes; of no meaning to the other kinds.
     pub hash_on: HashOn,
+    /// How many messages an `x-recent-history` exchange remembers; 0 for the other kinds.
+    pub history_len: u64,
+    /// Whether it holds messages back that ask for a delay, and then routes them by its kind (A3.11).
+    pub delayed: bool,
+}
+
+/// The type of an exchange that delays by another kind's rules.
+const DELAYED_TYPE: &str = "x-delayed-message";
+
+impl ExchangeSpec {
+    /// Its type on the wire.
+    pub fn type_name(&self) -> &'static str {
+        match self.delayed {
+            true => DELAYED_TYPE,
+            false => self.kind.name(),
+        }
+    }
+
+    /// Whether a type on the wire is the one that delays; its kind is another argument's to say.
+    pub fn is_delayed_type(name: &str) -> bool {
+        name == DELAYED_TYPE
+    }
 }
 
 /// An exchange and its bindings. Clone is O(1).
@@ -105,6 +131,8 @@ pub struct Exchange<Q> {
     spec: Arc<ExchangeSpec>,
     bindings: BindingSet<Q>,
     table: Table<Q>,
+    /// Where messages are kept that it delays or remembers.
+    store: Option<Q>,
 }
 
 impl<Q> fmt::Debug for Exchange<Q> {
@@ -132,7 +160,7 @@ impl<Q: Target> Table<Q> {
     fn of(kind: ExchangeKind) -> Self {
         match kind {
             ExchangeKind::Direct => Table::Direct(DirectTable::new()),
-            ExchangeKind::Fanout => Table::Fanout,
+            ExchangeKind::Fanout | ExchangeKind::RecentHistory => Table::Fanout,
             ExchangeKind::Topic => Table::Topic(TopicTable::new()),
             ExchangeKind::Headers => Table::Headers(HeadersTable::new()),
             ExchangeKind::ConsistentHash => Table::Consistent(ConsistentTable::new()),
@@ -149,6 +177,7 @@ impl<Q: Target> Exchange<Q> {
             spec: Arc::new(spec),
             bindings: BindingSet::default(),
             table,
+            store: None,
         }
     }
 
@@ -160,6 +189,15 @@ impl<Q: Target> Exchange<Q> {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.spec.name
+    }
+
+    /// The queue in which it keeps messages that it delays or remembers.
+    pub fn store(&self) -> Option<&Q> {
+        self.store.as_ref()
+    }
+
+    pub(super) fn set_store(&mut self, store: Q) {
+        self.store = Some(store);
     }
 
     /// Its bindings as source, in the order destination, key, arguments.
@@ -196,7 +234,8 @@ impl<Q: Target> Exchange<Q> {
             | ExchangeKind::Fanout
             | ExchangeKind::Topic
             | ExchangeKind::ModulusHash
-            | ExchangeKind::Random => Ok(()),
+            | ExchangeKind::Random
+            | ExchangeKind::RecentHistory => Ok(()),
         }
     }
 
@@ -237,13 +276,23 @@ impl<Q: Target> Exchange<Q> {
         Some(held)
     }
 
-    /// Takes the bindings that match any of the keys, or the headers.
+    /// Takes the bindings that match any of the keys, or the headers. A message that is held back takes
+    /// none of them now.
     pub(super) fn route<M: MessageView>(
         &self,
         keys: &[&[u8]],
         message: &mut Asked<'_, M>,
         out: &mut Routes<Q>,
     ) {
+        if let Some(store) = &self.store {
+            out.note_uncacheable();
+            if self.spec.delayed && message.is_delayed() {
+                return out.hold(store);
+            }
+            if self.spec.kind == ExchangeKind::RecentHistory && message.is_remembered() {
+                out.keep(store);
+            }
+        }
         match &self.table {
             Table::Direct(table) => keys.iter().for_each(|key| table.route(key, out)),
             Table::Fanout => out.take_set(&self.bindings),

@@ -172,6 +172,15 @@ impl<Q: Target> Graph<Q> {
         true
     }
 
+    /// Gives an exchange the queue in which it keeps messages. False if there is no such exchange.
+    pub fn set_store(&mut self, name: &[u8], store: Q) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(name) else {
+            return false;
+        };
+        Arc::make_mut(exchange).set_store(store);
+        true
+    }
+
     /// Binds a destination to an exchange. The key is copied, so it may be a part of a larger buffer.
     ///
     /// # Errors

@@ -71,6 +71,8 @@ fn graph(kind: ExchangeKind) -> Graph<Queue> {
         arguments: Bytes::new(),
         alternate: None,
         hash_on: HashOn::default(),
+        history_len: 0,
+        delayed: false,
     });
     graph
 }

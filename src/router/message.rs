@@ -35,6 +35,11 @@ pub trait MessageView {
     /// A property, if the message has it.
     fn property(&self, property: HashProperty) -> Option<HeaderValue<'_>>;
 
+    /// Whether it asks to be held back by an exchange that delays (A3.11).
+    fn is_delayed(&self) -> bool {
+        false
+    }
+
     /// A random number, a new one at every call: routing has no randomness of its own.
     fn random(&self) -> u64;
 }
@@ -80,6 +85,15 @@ impl<'a, M: MessageView> Asked<'a, M> {
 
     pub(super) fn property(&self, property: HashProperty) -> Option<Comparable<&'a [u8]>> {
         self.view.property(property).map(Comparable::in_message)
+    }
+
+    pub(super) fn is_delayed(&self) -> bool {
+        self.view.is_delayed()
+    }
+
+    /// Whether an `x-recent-history` exchange is to remember it (A3.10).
+    pub(super) fn is_remembered(&mut self) -> bool {
+        self.header(b"x-recent-history-no-store") != Some(Comparable::Bool(true))
     }
 
     /// A number below `count`; 0 if that is 0.

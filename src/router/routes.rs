@@ -49,7 +49,7 @@ impl<Q> Routes<Q> {
         Routes::default()
     }
 
-    /// The queues, each once, in ascending order.
+    /// The queues, each once, in ascending order; among them the stores of exchanges that keep the message.
     pub fn queues(&self) -> &[Q] {
         &self.queues
     }
@@ -110,15 +110,29 @@ impl<Q: Target> Routes<Q> {
         self.matched = true;
         match &binding.destination {
             Destination::Exchange(name) => self.reach(name),
-            Destination::Queue(queue) => {
-                match self.queues.last() {
-                    Some(last) if last == queue => return,
-                    Some(last) if last > queue => self.ascending = false,
-                    _ => {}
-                }
-                self.queues.push(queue.clone());
-            }
+            Destination::Queue(queue) => self.push(queue),
         }
+    }
+
+    /// Keeps the message in an exchange's store, beside where it goes.
+    pub(super) fn keep(&mut self, store: &Q) {
+        self.push(store);
+    }
+
+    /// Holds the message back in an exchange's store. It counts as matched: whether a binding or an alternate
+    /// exchange takes it is seen when it is due.
+    pub(super) fn hold(&mut self, store: &Q) {
+        self.matched = true;
+        self.push(store);
+    }
+
+    fn push(&mut self, queue: &Q) {
+        match self.queues.last() {
+            Some(last) if last == queue => return,
+            Some(last) if last > queue => self.ascending = false,
+            _ => {}
+        }
+        self.queues.push(queue.clone());
     }
 
     /// Takes a set of bindings all of which matched.

@@ -140,6 +140,21 @@ impl AmqpError {
         precondition(format_args!("unknown exchange type '{name}'"))
     }
 
+    /// 406: an `x-recent-history` exchange that is to remember another number than 1 and up.
+    pub fn history_length(value: impl fmt::Display) -> Self {
+        precondition(format_args!(
+            "Invalid argument {value}, 'x-recent-history-length' must be a positive integer"
+        ))
+    }
+
+    /// 406: an `x-delayed-message` exchange without the type that it routes by. (RabbitMQ's plugin has this
+    /// with two words run together and one misspelt.)
+    pub fn delayed_type() -> Self {
+        precondition(format_args!(
+            "Invalid argument, 'x-delayed-type' must be an existing exchange type"
+        ))
+    }
+
     /// 406: queue.delete if-unused of a queue with consumers.
     pub fn queue_in_use(name: &str, vhost: &str) -> Self {
         precondition(format_args!("{} in use", Resource::queue(name, vhost)))

@@ -2,6 +2,7 @@
 
 mod messages;
 mod statistics;
+mod stores;
 mod topology;
 
 use std::path::Path;

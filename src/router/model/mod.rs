@@ -183,6 +183,8 @@ fn apply(op: &Op, graph: &mut Graph<u32>, model: &mut Model) {
                 arguments: Bytes::new(),
                 alternate: alternate.map(Name::from),
                 hash_on: HashOn::default(),
+                history_len: 0,
+                delayed: false,
             });
             assert_eq!(declared, model.kind(name).is_none());
             if declared {

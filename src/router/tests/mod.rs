@@ -59,6 +59,8 @@ fn spec(name: &str, kind: ExchangeKind) -> ExchangeSpec {
         arguments: Bytes::new(),
         alternate: None,
         hash_on: HashOn::default(),
+        history_len: 0,
+        delayed: false,
     }
 }
 
