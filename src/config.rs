@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Pattern;
 use crate::base::limits;
 
 /// All settings.
@@ -25,7 +26,7 @@ pub struct Config {
     pub amqp: Amqp,
     /// What a confirm means, and the log's shape.
     pub storage: Storage,
-    /// The user that exists from the start.
+    /// Logging in, and the user that a new data directory has.
     pub auth: Auth,
 }
 
@@ -69,14 +70,18 @@ pub enum Durability {
     Os,
 }
 
-/// The user that exists from the start.
+/// Logging in, and the user that a new data directory has.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Its name.
+    /// Its name; empty for none.
     pub default_user: String,
     /// Its password.
     pub default_password: String,
+    /// Its tags.
+    pub default_tags: Vec<String>,
+    /// Its patterns for configure, write and read in the first vhost.
+    pub default_permissions: [String; 3],
     /// Users that may log in from this machine only.
     pub loopback_users: Vec<String>,
 }
@@ -121,6 +126,8 @@ impl Default for Auth {
         Auth {
             default_user: "guest".to_owned(),
             default_password: "guest".to_owned(),
+            default_tags: vec!["administrator".to_owned()],
+            default_permissions: [".*", ".*", ".*"].map(str::to_owned),
             loopback_users: vec!["guest".to_owned()],
         }
     }
@@ -131,6 +138,8 @@ impl std::fmt::Debug for Auth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Auth")
             .field("default_user", &self.default_user)
+            .field("default_tags", &self.default_tags)
+            .field("default_permissions", &self.default_permissions)
             .field("loopback_users", &self.loopback_users)
             .finish_non_exhaustive()
     }
@@ -243,6 +252,13 @@ impl Config {
             1024 * 1024,
             1024 * 1024 * 1024,
         )?;
+        for source in &self.auth.default_permissions {
+            Pattern::new(source).map_err(|fault| ConfigError::OutOfRange {
+                key: "auth.default_permissions",
+                value: format!("{source:?}"),
+                reason: fault.to_string(),
+            })?;
+        }
         if self.listen.is_empty() {
             let reason = "needs at least one ADDR:PORT".to_owned();
             return Err(ConfigError::OutOfRange {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 after a clean stop, 1 if the broker could not start or stopped on a fault, 2 for a
 //! wrong flag or configuration.
 
+use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,6 +92,16 @@ fn configure(flags: Flags) -> Result<Config, String> {
         Some(path) => Config::read(&path).map_err(|e| e.to_string())?,
         None => Config::default(),
     };
+    for (variable, setting) in [
+        ("WARREN_DEFAULT_USER", &mut config.auth.default_user),
+        ("WARREN_DEFAULT_PASS", &mut config.auth.default_password),
+    ] {
+        match std::env::var(variable) {
+            Ok(value) => *setting = value,
+            Err(VarError::NotPresent) => {}
+            Err(VarError::NotUnicode(_)) => return Err(format!("{variable} is not UTF-8")),
+        }
+    }
     if let Some(dir) = flags.data_dir {
         config.data_dir = dir;
     }

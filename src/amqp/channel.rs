@@ -201,7 +201,7 @@ impl Channel {
             false => message,
         };
         self.extra_keys.clear();
-        let message = checks::check(message, &scan, &link.user, &mut self.extra_keys)
+        let message = checks::check(message, &scan, link.actor.user(), &mut self.extra_keys)
             .map_err(|fault| fault.at(60, 40))?;
         if let Some(transaction) = &mut self.transaction {
             transaction.publish(message, std::mem::take(&mut self.extra_keys), mandatory);

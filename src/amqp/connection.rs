@@ -15,10 +15,11 @@ use super::link::Link;
 use super::outbox::Outbox;
 use super::session::{Go, Session};
 use super::{OutBuffer, Settings, replies};
+use crate::auth::{Credentials, Login, LoginRefused};
 use crate::base::limits::{CLOSE_OK_TIMEOUT, FRAME_MIN, OUTBOUND_HIGH_BYTES, SILENT_CLOSE_DELAY};
 use crate::base::{AmqpError, ConnectionId, LogPos, clock};
-use crate::broker::Broker;
 use crate::broker::stats::{ConnectionDetails, ConnectionStats};
+use crate::broker::{Broker, Entered};
 use crate::codec::protocol::PROTOCOL_HEADER_LEN;
 use crate::codec::{
     FrameCursor, FrameKind, FrameSplitter, Method, ProtocolHeader, encode, parse_method,
@@ -63,6 +64,8 @@ pub(super) struct Connection {
     heartbeat_s: u16,
     /// The output until there is a session, which has its own.
     early: OutBuffer,
+    /// To be checked by the broker.
+    login: Option<Credentials>,
 }
 
 impl Connection {
@@ -85,6 +88,7 @@ impl Connection {
             deaf: false,
             heartbeat_s: 0,
             early: OutBuffer::default(),
+            login: None,
         }
     }
 
@@ -110,7 +114,8 @@ impl Connection {
     pub(super) fn wants_input(&mut self, log_has_room: bool) -> bool {
         match self.phase {
             Phase::Silent(_) | Phase::Ended => false,
-            Phase::Handshake | Phase::Closing(_) => true,
+            Phase::Handshake => !self.is_authenticating(),
+            Phase::Closing(_) => true,
             Phase::Open => self.answers_bytes() < OUTBOUND_HIGH_BYTES && log_has_room,
         }
     }
@@ -122,6 +127,25 @@ impl Connection {
             Stage::Session(session) => session.answers_bytes(),
             _ => self.early.len(),
         }
+    }
+
+    /// Whether nothing the client sends is looked at until its login is checked.
+    fn is_authenticating(&self) -> bool {
+        matches!(self.stage, Stage::Handshake(Step::Authenticating { .. }))
+    }
+
+    /// A login that the broker is to check; then call [`Self::logged_in`].
+    pub(super) fn take_login(&mut self) -> Option<Credentials> {
+        self.login.take()
+    }
+
+    /// The broker has checked the login. `buf` is what was read before and not taken.
+    pub(super) fn logged_in(&mut self, result: Result<Login, LoginRefused>, buf: &mut BytesMut) {
+        if let Stage::Handshake(step) = std::mem::replace(&mut self.stage, Stage::Nothing) {
+            let done = step.logged_in(result, &self.settings, self.early.tail());
+            self.progress(done.map(Progress::Next));
+        }
+        self.receive(buf);
     }
 
     /// Takes what was read. Of `buf` a frame that is not whole yet is left.
@@ -136,6 +160,7 @@ impl Connection {
             }
             let more = match &mut self.stage {
                 Stage::Header => self.header(buf),
+                Stage::Handshake(Step::Authenticating { .. }) => false,
                 Stage::Handshake(_) => self.handshake_frame(buf),
                 Stage::Session(_) => {
                     self.session_frames(buf);
@@ -206,9 +231,16 @@ impl Connection {
         let Stage::Handshake(step) = std::mem::replace(&mut self.stage, Stage::Nothing) else {
             return;
         };
-        let out = self.early.tail();
-        let peer = self.stats.peer().ip();
-        match step.take(command, &self.broker, &self.settings, peer, out) {
+        let done = step.take(command, &self.settings);
+        self.progress(done);
+    }
+
+    fn progress(&mut self, done: Result<Progress, Fault>) {
+        match done {
+            Ok(Progress::Login(step, given)) => {
+                self.login = Some(given);
+                self.stage = Stage::Handshake(step);
+            }
             Ok(Progress::Next(step)) => {
                 if let Step::Opening { tuned, .. } = &step {
                     self.splitter.set_frame_max(tuned.frame_max);
@@ -216,26 +248,27 @@ impl Connection {
                 }
                 self.stage = Stage::Handshake(step);
             }
-            Ok(Progress::Opened(opened)) => self.open(opened),
-            Err(Fault::Silent(fault)) => self.give_up(&fault),
-            Err(Fault::Told(fault)) => {
-                info!(connection = %self.id, fault = fault.text, "connection refused");
-                encode::write_close(self.early.tail(), 0, &fault);
-                self.phase = Phase::Closing(SILENT_CLOSE_DELAY);
+            Ok(Progress::Opened(opened)) => {
+                if let Err(fault) = self.open(opened) {
+                    self.refuse(&fault.at(10, 40));
+                }
             }
+            Err(Fault::Silent(fault)) => self.give_up(&fault),
+            Err(Fault::Told(fault)) => self.refuse(&fault),
         }
     }
 
-    fn open(&mut self, opened: Opened) {
+    fn open(&mut self, opened: Opened) -> Result<(), AmqpError> {
         let Opened {
-            user,
+            login,
             client,
             tuned,
             vhost,
         } = opened;
-        debug!(connection = %self.id, user = %user, vhost = %vhost.name(), "connection open");
+        let Entered { vhost, actor, seat } = self.broker.enter(self.id, login, &vhost)?;
+        debug!(connection = %self.id, user = %actor.user(), vhost = %vhost.name(), "connection open");
         let details = ConnectionDetails {
-            user: user.clone(),
+            user: actor.user().clone(),
             vhost: vhost.name().clone(),
             mechanism: client.mechanism,
             client_properties: client.properties,
@@ -250,7 +283,8 @@ impl Connection {
             broker: Arc::clone(&self.broker),
             settings: Arc::clone(&self.settings),
             vhost,
-            user,
+            actor,
+            _seat: seat,
             capabilities: client.capabilities,
             frame_max: tuned.frame_max,
             outbox: Arc::clone(&self.outbox),
@@ -260,6 +294,7 @@ impl Connection {
         link.send(0, &replies::connection_open_ok());
         self.stage = Stage::Session(Box::new(Session::new(link, tuned.channel_max)));
         self.phase = Phase::Open;
+        Ok(())
     }
 
     fn session_frames(&mut self, buf: &mut BytesMut) {
@@ -342,6 +377,13 @@ impl Connection {
             Stage::Session(_) => {}
             _ => self.phase = Phase::Ended,
         }
+    }
+
+    /// Ends a handshake with a reason that the client is told.
+    fn refuse(&mut self, fault: &AmqpError) {
+        info!(connection = %self.id, peer = %self.stats.peer(), fault = fault.text, "connection refused");
+        encode::write_close(self.early.tail(), 0, fault);
+        self.phase = Phase::Closing(SILENT_CLOSE_DELAY);
     }
 
     /// Ends a handshake without a word (A1.13, A1.14).

@@ -3,20 +3,17 @@
 //! Owns the steps of the handshake and what is negotiated in it. Ends in [`Opened`], all that a
 //! running connection needs to know.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use bytes::BytesMut;
-use tracing::info;
 
 use super::Settings;
 use super::link::Capabilities;
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Login, LoginRefused};
+use crate::base::AmqpError;
 use crate::base::limits::FRAME_MIN_SPEC;
-use crate::base::{AmqpError, Name};
-use crate::broker::{Broker, Vhost};
 use crate::codec::encode::{short_string, write_method};
 use crate::codec::{Command, RawTable, Value};
 
@@ -26,11 +23,13 @@ const MECHANISMS: &str = "PLAIN AMQPLAIN";
 pub(super) enum Step {
     /// Waits for start-ok.
     Starting,
+    /// Waits for the broker to check a login; the client has nothing to say meanwhile.
+    Authenticating { client: Client },
     /// Waits for tune-ok.
-    Tuning { user: Name, client: Client },
+    Tuning { login: Arc<Login>, client: Client },
     /// Waits for open.
     Opening {
-        user: Name,
+        login: Arc<Login>,
         client: Client,
         tuned: Tuned,
     },
@@ -53,15 +52,18 @@ pub(super) struct Tuned {
 
 /// The result of the handshake.
 pub(super) struct Opened {
-    pub(super) user: Name,
+    pub(super) login: Arc<Login>,
     pub(super) client: Client,
     pub(super) tuned: Tuned,
-    pub(super) vhost: Arc<Vhost>,
+    /// The vhost that the client wants; whether it may is still to be seen.
+    pub(super) vhost: String,
 }
 
 /// What a step leads to.
 pub(super) enum Progress {
     Next(Step),
+    /// These are to be checked, then [`Step::logged_in`] told.
+    Login(Step, Credentials),
     Opened(Opened),
 }
 
@@ -92,57 +94,69 @@ pub(super) fn start(out: &mut BytesMut) {
 
 impl Step {
     /// Takes the next method of class connection.
-    pub(super) fn take(
-        self,
-        command: &Command,
-        broker: &Broker,
-        settings: &Settings,
-        peer: IpAddr,
-        out: &mut BytesMut,
-    ) -> Result<Progress, Fault> {
+    pub(super) fn take(self, command: &Command, settings: &Settings) -> Result<Progress, Fault> {
         use connection::AMQPMethod::{Open, StartOk, TuneOk};
         let AMQPClass::Connection(method) = &command.method else {
             return Err(Fault::Silent(AmqpError::unexpected_method(self.name())));
         };
         match (self, method) {
             (Step::Starting, StartOk(start_ok)) => {
+                let given = credentials(start_ok)?;
                 let client = Client {
                     mechanism: start_ok.mechanism.as_str().to_owned(),
                     properties: command.arguments.clone(),
                     capabilities: capabilities(&command.arguments),
                 };
-                let user = login(start_ok, client.capabilities, broker, peer)?;
-                tune(settings, out);
-                Ok(Progress::Next(Step::Tuning { user, client }))
+                Ok(Progress::Login(Step::Authenticating { client }, given))
             }
-            (Step::Tuning { user, client }, TuneOk(tune_ok)) => {
+            (Step::Tuning { login, client }, TuneOk(tune_ok)) => {
                 let tuned = tuned(tune_ok, settings).map_err(Fault::Silent)?;
                 Ok(Progress::Next(Step::Opening {
-                    user,
+                    login,
                     client,
                     tuned,
                 }))
             }
             (
                 Step::Opening {
-                    user,
+                    login,
                     client,
                     tuned,
                 },
                 Open(open),
-            ) => {
-                let name = open.virtual_host.as_str();
-                let vhost = broker
-                    .vhost(name)
-                    .ok_or_else(|| Fault::Told(AmqpError::vhost_not_found(name).at(10, 40)))?;
-                Ok(Progress::Opened(Opened {
-                    user,
-                    client,
-                    tuned,
-                    vhost,
-                }))
-            }
+            ) => Ok(Progress::Opened(Opened {
+                login,
+                client,
+                tuned,
+                vhost: open.virtual_host.as_str().to_owned(),
+            })),
             (step, _) => Err(Fault::Silent(AmqpError::unexpected_method(step.name()))),
+        }
+    }
+
+    /// The broker has checked the login.
+    pub(super) fn logged_in(
+        self,
+        result: Result<Login, LoginRefused>,
+        settings: &Settings,
+        out: &mut BytesMut,
+    ) -> Result<Step, Fault> {
+        let Step::Authenticating { client } = self else {
+            return Ok(self);
+        };
+        match result {
+            Ok(login) => {
+                tune(settings, out);
+                let login = Arc::new(login);
+                Ok(Step::Tuning { login, client })
+            }
+            Err(_) => {
+                let refused = AmqpError::login_refused(&client.mechanism);
+                Err(match client.capabilities.authentication_failure_close {
+                    true => Fault::Told(refused),
+                    false => Fault::Silent(refused),
+                })
+            }
         }
     }
 
@@ -150,6 +164,7 @@ impl Step {
     fn name(&self) -> &'static str {
         match self {
             Step::Starting => "starting",
+            Step::Authenticating { .. } => "securing",
             Step::Tuning { .. } => "tuning",
             Step::Opening { .. } => "opening",
         }
@@ -202,12 +217,7 @@ fn capabilities(client_properties: &RawTable) -> Capabilities {
     }
 }
 
-fn login(
-    start_ok: &connection::StartOk,
-    capabilities: Capabilities,
-    broker: &Broker,
-    peer: IpAddr,
-) -> Result<Name, Fault> {
+fn credentials(start_ok: &connection::StartOk) -> Result<Credentials, Fault> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
     let given = match mechanism {
@@ -215,20 +225,7 @@ fn login(
         "AMQPLAIN" => amqplain(response),
         _ => return Err(Fault::Silent(AmqpError::unknown_mechanism(mechanism))),
     };
-    let given = given.ok_or_else(|| Fault::Silent(AmqpError::malformed_sasl(mechanism)))?;
-    let login = broker.users().login(&given, peer);
-    match login {
-        Ok(_) => broker.counters().logins_succeeded.add(1),
-        Err(_) => broker.counters().logins_failed.add(1),
-    }
-    login.map_err(|reason| {
-        info!(user = given.user, mechanism, %peer, %reason, "login refused");
-        let refused = AmqpError::login_refused(mechanism);
-        match capabilities.authentication_failure_close {
-            true => Fault::Told(refused),
-            false => Fault::Silent(refused),
-        }
-    })
+    given.ok_or_else(|| Fault::Silent(AmqpError::malformed_sasl(mechanism)))
 }
 
 /// `\0user\0password`; an authorisation identity in front is refused (A10, Corrections).

@@ -9,9 +9,10 @@ use bytes::BytesMut;
 
 use super::outbox::Outbox;
 use super::{OutBuffer, Settings};
-use crate::base::{AmqpError, ConnectionId, LogPos, Name};
+use crate::auth::Actor;
+use crate::base::{AmqpError, ConnectionId, LogPos};
 use crate::broker::stats::ConnectionStats;
-use crate::broker::{Broker, Durably, Vhost};
+use crate::broker::{Broker, Durably, Seat, Vhost};
 use crate::codec::encode;
 use crate::queue::QueueRef;
 
@@ -30,7 +31,9 @@ pub(super) struct Link {
     pub(super) broker: Arc<Broker>,
     pub(super) settings: Arc<Settings>,
     pub(super) vhost: Arc<Vhost>,
-    pub(super) user: Name,
+    pub(super) actor: Actor,
+    /// Kept for as long as the connection is open.
+    pub(super) _seat: Seat,
     pub(super) capabilities: Capabilities,
     pub(super) frame_max: u32,
     pub(super) outbox: Arc<Outbox>,

@@ -10,9 +10,12 @@ use super::link::{Capabilities, Link};
 use super::outbox::Outbox;
 use super::session::{Go, Session};
 use super::{OutBuffer, Settings};
+use crate::auth::Login;
 use crate::base::{AmqpError, ConnectionId, Name};
 use crate::broker::stats::{ConnectionDetails, ConnectionStats};
-use crate::broker::{Broker, ConnectionHandle, DeleteIf, Publisher, QueueDeclaration, Vhost};
+use crate::broker::{
+    Broker, ConnectionHandle, DeleteIf, Entered, Publisher, QueueDeclaration, Vhost,
+};
 use crate::codec::encode::{self, short_string};
 use crate::codec::{FrameCursor, FrameKind, RawTable};
 use crate::config::Config;
@@ -56,14 +59,20 @@ impl Bench {
             ..Config::default()
         };
         let broker = Arc::new(Broker::open(&config).unwrap());
-        let vhost = broker.vhost("/").unwrap();
         let outbox = Arc::new(Outbox::default());
+        let stats = open_stats(&broker, &broker.vhost("/").unwrap(), &outbox);
+        let login = Arc::new(Login {
+            user: "guest".into(),
+            tags: vec![],
+        });
+        let Entered { vhost, actor, seat } = broker.enter(stats.id(), login, "/").unwrap();
         let link = Link {
-            stats: open_stats(&broker, &vhost, &outbox),
+            stats,
             broker: broker.clone(),
             settings: Arc::new(Settings::from(&config)),
             vhost: vhost.clone(),
-            user: "guest".into(),
+            actor,
+            _seat: seat,
             capabilities: Capabilities {
                 consumer_cancel_notify: true,
                 ..Capabilities::default()

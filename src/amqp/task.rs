@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::connection::Phase;
 use super::outbox::Outbox;
 use super::{Connection, Settings};
+use crate::auth::{Login, LoginRefused};
 use crate::base::LogPos;
 use crate::base::limits::{READ_MAX_BYTES, READ_MIN_BYTES};
 use crate::broker::Broker;
@@ -38,6 +40,7 @@ pub async fn serve(
     let connection = Connection::new(Arc::clone(&stats), broker, settings, Arc::clone(&outbox));
     let mut task = Task {
         stream,
+        peer,
         outbox,
         broker: Arc::clone(&handle),
         connection,
@@ -46,6 +49,7 @@ pub async fn serve(
         pulse: Pulse::default(),
         watched: None,
         watching_room: false,
+        login: None,
     };
     let ended = task.run(timeout).await;
     task.connection.end();
@@ -58,6 +62,7 @@ const YIELD_AFTER_BYTES: usize = 16 * 1024;
 
 struct Task {
     stream: TcpStream,
+    peer: SocketAddr,
     outbox: Arc<Outbox>,
     broker: Arc<Broker>,
     connection: Connection,
@@ -68,7 +73,12 @@ struct Task {
     watched: Option<LogPos>,
     /// The log had no room when last asked, and will wake us when it has.
     watching_room: bool,
+    /// The check of the client's login, while it runs.
+    login: Option<LoginCheck>,
 }
+
+/// A hash may be slow, or another login before it.
+type LoginCheck = Pin<Box<dyn Future<Output = Result<Login, LoginRefused>> + Send>>;
 
 impl Task {
     async fn run(&mut self, handshake_timeout: Duration) -> io::Result<()> {
@@ -89,6 +99,7 @@ impl Task {
             if self.connection.phase() == Phase::Ended && self.connection.out().is_empty() {
                 return Ok(());
             }
+            self.begin_login();
             self.watch_log();
             if phase != self.connection.phase() {
                 phase = self.connection.phase();
@@ -112,9 +123,32 @@ impl Task {
                     }
                 }
                 () = self.outbox.woken() => {}
+                result = checked(&mut self.login) => {
+                    self.login = None;
+                    self.connection.logged_in(result, &mut self.input.buf);
+                }
                 () = timer.as_mut() => self.on_timer(timer.as_mut())?,
             }
         }
+    }
+
+    fn begin_login(&mut self) {
+        let Some(given) = self.connection.take_login() else {
+            return;
+        };
+        let (broker, peer) = (Arc::clone(&self.broker), self.peer);
+        self.login = Some(Box::pin(async move {
+            let user = given.user.clone();
+            let result = broker.login(given, peer.ip()).await;
+            match &result {
+                Ok(_) => broker.counters().logins_succeeded.add(1),
+                Err(_) => broker.counters().logins_failed.add(1),
+            }
+            if let Err(reason) = &result {
+                info!(user, %peer, %reason, "login refused");
+            }
+            result
+        }));
     }
 
     /// When the timer is due in a phase that has just begun.
@@ -227,6 +261,13 @@ impl Task {
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(0),
             Err(e) => Err(e),
         }
+    }
+}
+
+async fn checked(login: &mut Option<LoginCheck>) -> Result<Login, LoginRefused> {
+    match login {
+        Some(check) => check.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -97,3 +97,24 @@ pub const READ_MAX_BYTES: usize = 128 * 1024;
 
 /// Time that connections get at shutdown to close in good order.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// The longest pattern of a permission, in octets.
+pub const PATTERN_MAX_BYTES: usize = 4 * 1024;
+
+/// What a pattern may take once it is compiled, in octets: `\w{100}` and its like take much.
+pub const PATTERN_COMPILED_MAX_BYTES: usize = 1024 * 1024;
+
+/// The longest name of a user or vhost, in octets: vhosts travel as short strings.
+pub const NAME_MAX_BYTES: usize = SHORTSTR_MAX;
+
+/// Memory that the check of an imported argon2id hash may take; those made here take 19 MiB.
+pub const ARGON2_MEMORY_MAX_KIB: u32 = 256 * 1024;
+
+/// Passes over it that such a hash may ask for; those made here ask for 2.
+pub const ARGON2_PASSES_MAX: u32 = 16;
+
+/// How long a password that was right is taken without computing its slow hash again.
+pub const LOGIN_REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Logins remembered at a time.
+pub const LOGINS_REMEMBERED_MAX: usize = 4096;

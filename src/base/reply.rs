@@ -97,6 +97,14 @@ impl<'a> Resource<'a> {
             vhost,
         }
     }
+
+    /// Its name as permissions know it: the default exchange is `amq.default` (A3.6).
+    pub fn shown_name(&self) -> &'a str {
+        match (self.kind, self.name) {
+            ("exchange", "") => "amq.default",
+            (_, name) => name,
+        }
+    }
 }
 
 impl fmt::Display for Resource<'_> {

@@ -1,13 +1,17 @@
-//! The broker: the only place that joins router, queue and store.
+//! The broker: the only place that joins router, queue, store and auth.
 //!
-//! Owns the vhosts, the rules of the topology, publishing, settling, and what is restored at
-//! start and written at the end. Never sees a frame or a socket: the protocol calls it with
+//! Owns the vhosts, the rules of the topology, publishing, settling, users and permissions, and what
+//! is restored at start and written at the end. Never sees a frame or a socket: the protocol calls it with
 //! declarations and messages, and gets results, faults and log positions to wait for.
 
+mod access;
+mod access_rows;
 mod aftermath;
 mod arguments;
+mod census;
 mod consume;
 mod exchanges;
+mod first_start;
 #[cfg(test)]
 mod kind_tests;
 mod letters;
@@ -23,6 +27,7 @@ mod stores;
 mod tests;
 mod timers;
 mod vhost;
+mod vhosts;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,25 +36,30 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
+pub use access::ChangeError;
+pub use census::Seat;
 pub use consume::Settle;
 pub use exchanges::{BindingSpec, ExchangeDeclaration};
 pub use publish::{Publisher, Routed};
 pub use queues::{DeleteIf, QueueDeclaration, server_name};
 pub use restore::OpenError;
 pub use rows::RowError;
-pub use vhost::{Durably, Topology, Vhost};
+pub use vhost::{Durably, Topology, Vhost, VhostSettings};
+pub use vhosts::Entered;
 
+use census::Census;
 use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
 
-use crate::auth::Users;
-use crate::base::{AmqpError, ConnectionId, Name};
+use crate::auth::{Logins, SharedDirectory};
+use crate::base::{AmqpError, ConnectionId, LogPos, Name};
 use crate::store::{Durable, Log, Store, StoreError};
 
-/// The vhost that exists from the start.
+/// The vhost that a new data directory has.
 pub const DEFAULT_VHOST: &str = "/";
 
 /// What the broker may ask of a connection.
@@ -61,14 +71,19 @@ pub trait ConnectionHandle: Send + Sync {
 /// Everything that outlives a connection.
 pub struct Broker {
     store: Store,
-    users: Users,
+    logins: Logins,
+    directory: SharedDirectory,
     vhosts: ArcSwap<HashMap<Name, Arc<Vhost>>>,
+    /// One change of users, permissions, limits or vhosts at a time; where the last one ends.
+    access_changes: Mutex<LogPos>,
+    census: Arc<Census>,
     connections: DashMap<ConnectionId, Connected>,
     next_connection: AtomicU64,
     /// Why no connection may go on, once that is so.
     closing: OnceLock<AmqpError>,
     failure: Arc<FailureWatch>,
     timers: Arc<Timers>,
+    queue_ids: Arc<AtomicU64>,
     counters: Arc<BrokerCounters>,
     course: Course,
 }
@@ -90,14 +105,11 @@ impl Durable for FailureWatch {
 }
 
 impl Broker {
-    /// The users.
-    pub fn users(&self) -> &Users {
-        &self.users
-    }
-
-    /// A vhost by name.
-    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
-        self.vhosts.load().get(name.as_bytes()).cloned()
+    /// A vhost that is new.
+    fn new_vhost(&self, name: Name) -> Vhost {
+        let (timers, queue_ids) = (Arc::clone(&self.timers), Arc::clone(&self.queue_ids));
+        let counters = Arc::clone(&self.counters);
+        Vhost::new(name, self.log().clone(), timers, queue_ids, counters)
     }
 
     /// The commit log.

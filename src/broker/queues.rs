@@ -204,18 +204,24 @@ impl Vhost {
         })?;
         // After the change: whoever still routes to it finds it gone, and no consumer is told of
         // an end that did not come. What it held needs no records, as its id is no more.
-        let mut effects = Effects::default();
-        let count = locked.map_or(0, |mut state| {
-            let mut ended = self.ended.counts.lock();
-            *ended.queues(queue.options.kind) += state.tally().counts();
-            self.ended.broker.queues_deleted.add(1);
-            state.close(&mut effects)
-        });
-        self.log.release_all(effects.consumed.drain(..));
+        let count = locked.map_or(0, |mut state| self.close_queue(queue, &mut state));
         Ok(Durably {
             value: count,
             end: removed.end,
         })
+    }
+
+    /// Ends a queue that is in the topology no more: its consumers are told, its messages let go. How
+    /// many were ready.
+    pub(super) fn close_queue(&self, queue: &QueueRef, state: &mut Queue) -> usize {
+        let mut ended = self.ended.counts.lock();
+        *ended.queues(queue.options.kind) += state.tally().counts();
+        drop(ended);
+        self.ended.broker.queues_deleted.add(1);
+        let mut effects = Effects::default();
+        let count = state.close(&mut effects);
+        self.log.release_all(effects.consumed.drain(..));
+        count
     }
 
     pub(super) fn not_locked(
@@ -274,7 +280,7 @@ impl Vhost {
 }
 
 impl Change<'_> {
-    fn remove_queue(&mut self, queue: &QueueRef) {
+    pub(super) fn remove_queue(&mut self, queue: &QueueRef) {
         self.topology.queues.remove(&queue.name);
         self.changed = true;
         if queue.durable {

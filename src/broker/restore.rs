@@ -1,6 +1,6 @@
 //! From a data directory to a broker with the queues and messages it had.
 //!
-//! Owns the order: vhosts, exchanges, queues, bindings from the catalogue, then the messages from
+//! Owns the order: users, vhosts, exchanges, queues, bindings from the catalogue, then the messages from
 //! the log into their queues.
 
 use std::collections::HashMap;
@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use super::access_rows::{
+    PermissionRow, TopicPermissionRow, UserLimitsRow, UserRow, VhostLimitsRow,
+};
 use super::arguments;
 use super::exchanges::ExchangeDeclaration;
 use super::queue_arguments;
@@ -20,14 +24,14 @@ use super::stats::{BrokerCounters, Course};
 use super::stores;
 use super::timers::Timers;
 use super::vhost::{Topology, Vhost};
-use super::{Broker, DEFAULT_VHOST, FailureWatch};
-use crate::auth::{Credentials, Users};
+use super::{Broker, FailureWatch};
+use crate::auth::{Directory, HashError, Logins};
 use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
 use crate::message::Message;
 use crate::queue::{QueueRef, QueueSpec};
 use crate::router::Destination;
-use crate::store::{self, Live, Log, Recovered, Store, StoreError, Table};
+use crate::store::{self, Live, Recovered, Store, StoreError, Table};
 
 /// Why a data directory can't be used, or can't be closed in order.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,9 @@ pub enum OpenError {
          put the data directory back as a whole from a backup"
     )]
     CatalogueLost,
+    /// The first user's password cannot be hashed.
+    #[error(transparent)]
+    Password(#[from] HashError),
     /// A message that this version cannot read.
     #[error("the message at log position {0} cannot be read")]
     Message(LogPos),
@@ -55,13 +62,19 @@ impl Broker {
     /// for as long as the log takes to read.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let began = Instant::now();
-        let (store, recovered) = Store::open(&config.data_dir, options(config))?;
+        let (store, mut recovered) = Store::open(&config.data_dir, options(config))?;
         let log = store.log().clone();
         let timers = Arc::new(Timers::default());
         let clean = recovered.clean;
-        check_birth(&recovered, &log)?;
+        Broker::first_start(&mut recovered, &log, &config.auth)?;
+        let directory = directory(&recovered)?;
+        let queue_ids = Arc::new(AtomicU64::new(0));
         let counters = Arc::new(BrokerCounters::default());
-        let (vhosts, queues) = topology(&recovered, &log, &timers, &counters)?;
+        let new_vhost = |name| {
+            let (timers, queue_ids) = (Arc::clone(&timers), Arc::clone(&queue_ids));
+            Vhost::new(name, log.clone(), timers, queue_ids, Arc::clone(&counters))
+        };
+        let (vhosts, queues) = topology(&recovered, &queue_ids, new_vhost)?;
         let restored = messages(recovered, &queues)?;
         info!(
             queues = queues.len(),
@@ -74,20 +87,19 @@ impl Broker {
         let failure = Arc::new(FailureWatch::default());
         // Nothing ever ends so far out: the call comes when the log fails.
         log.notify_when_durable(LogPos(u64::MAX), failure.clone());
-        let auth = &config.auth;
-        let default = Credentials {
-            user: auth.default_user.clone(),
-            password: auth.default_password.clone().into_bytes(),
-        };
         let broker = Broker {
             store,
-            users: Users::new(default, auth.loopback_users.clone()),
+            logins: Logins::new(config.auth.loopback_users.clone()),
+            directory: Arc::new(ArcSwap::from_pointee(directory)),
             vhosts: ArcSwap::from_pointee(vhosts),
+            access_changes: Mutex::new(LogPos::NONE),
+            census: Arc::default(),
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
             closing: OnceLock::new(),
             failure,
             timers,
+            queue_ids,
             counters,
             course: Course::default(),
         };
@@ -109,30 +121,6 @@ impl Broker {
     }
 }
 
-/// The row that every catalogue has from the first start on.
-const BORN: &[u8] = b"born";
-
-/// A catalogue without any queue may be right or may be lost: only the lost one has not even its
-/// first row.
-fn check_birth(recovered: &Recovered, log: &Log) -> Result<(), OpenError> {
-    let rows = recovered
-        .rows
-        .get(&Table::Meta)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if rows.iter().any(|row| row.key == BORN) {
-        return Ok(());
-    }
-    if recovered.holds_messages() {
-        return Err(OpenError::CatalogueLost);
-    }
-    let mut batch = log.batch();
-    batch.put(Table::Meta, BORN, env!("CARGO_PKG_VERSION").as_bytes());
-    log.append(batch)
-        .map(drop)
-        .map_err(|e| OpenError::Store(e.into()))
-}
-
 fn options(config: &Config) -> store::Options {
     let interval = Duration::from_millis(config.storage.sync_interval_ms);
     store::Options {
@@ -152,9 +140,8 @@ type Queues = HashMap<QueueId, QueueRef>;
 /// Builds vhosts, exchanges, queues and bindings from the catalogue.
 fn topology(
     recovered: &Recovered,
-    log: &Log,
-    timers: &Arc<Timers>,
-    counters: &Arc<BrokerCounters>,
+    queue_ids: &AtomicU64,
+    new_vhost: impl Fn(Name) -> Vhost,
 ) -> Result<(Vhosts, Queues), OpenError> {
     let mut highest = recovered.highest_queue_id;
     let queue_rows = rows::<QueueRow>(recovered, Table::Queues)?;
@@ -164,23 +151,19 @@ fn topology(
         .max()
         .unwrap_or_default()
         .max(highest);
-    let queue_ids = Arc::new(AtomicU64::new(highest.0 + 1));
+    queue_ids.store(highest.0 + 1, Ordering::Relaxed);
 
     let mut vhosts = Vhosts::new();
-    let mut add = |name: Name| {
-        let vhost = Vhost::new(
-            name.clone(),
-            log.clone(),
-            Arc::clone(timers),
-            Arc::clone(&queue_ids),
-            Arc::clone(counters),
-        );
-        vhosts.entry(name).or_insert_with(|| Arc::new(vhost));
-    };
-    add(DEFAULT_VHOST.into());
-    rows::<VhostRow>(recovered, Table::Vhosts)?
-        .into_iter()
-        .for_each(|row| add(row.name));
+    for row in rows::<VhostRow>(recovered, Table::Vhosts)? {
+        let vhost = new_vhost(row.name.clone());
+        vhost.set_settings(row.settings());
+        vhosts.insert(row.name, Arc::new(vhost));
+    }
+    for row in rows::<VhostLimitsRow>(recovered, Table::VhostLimits)? {
+        if let Some(vhost) = vhosts.get(&row.vhost) {
+            vhost.set_limits(row.limits);
+        }
+    }
 
     let mut drafts: HashMap<Name, Topology> = HashMap::new();
     for (name, vhost) in &vhosts {
@@ -215,8 +198,25 @@ fn topology(
             vhost.restore(draft);
         }
     }
-    debug_assert!(queue_ids.load(Ordering::Relaxed) > 0);
     Ok((vhosts, queues))
+}
+
+/// Builds users, permissions and limits from the catalogue.
+fn directory(recovered: &Recovered) -> Result<Directory, RowError> {
+    let mut directory = Directory::default();
+    for row in rows::<UserRow>(recovered, Table::Users)? {
+        directory.put_user(row.into());
+    }
+    for row in rows::<PermissionRow>(recovered, Table::Permissions)? {
+        directory.put_permission(row.restore());
+    }
+    for row in rows::<TopicPermissionRow>(recovered, Table::TopicPermissions)? {
+        directory.put_topic_permission(row.restore());
+    }
+    for row in rows::<UserLimitsRow>(recovered, Table::UserLimits)? {
+        directory.put_user_limits(&row.user, row.limits);
+    }
+    Ok(directory)
 }
 
 fn rows<R: Row>(recovered: &Recovered, table: Table) -> Result<Vec<R>, RowError> {

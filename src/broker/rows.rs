@@ -7,14 +7,23 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::vhost::VhostSettings;
 use crate::base::{Name, QueueId};
-use crate::queue::{QueueRef, QueueSpec};
+use crate::queue::{QueueKind, QueueRef, QueueSpec};
 use crate::router::{Binding, Destination, ExchangeSpec};
 
 /// A vhost.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct VhostRow {
     pub(super) name: Name,
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) tags: Vec<Name>,
+    #[serde(default)]
+    pub(super) default_queue_type: Option<String>,
+    #[serde(default)]
+    pub(super) protected: bool,
 }
 
 /// A durable exchange that a client declared.
@@ -134,6 +143,33 @@ impl Row for BindingRow {
     }
 }
 
+impl VhostRow {
+    pub(super) fn of(name: &Name, settings: &VhostSettings) -> Self {
+        VhostRow {
+            name: name.clone(),
+            description: settings.description.clone(),
+            tags: settings.tags.clone(),
+            default_queue_type: settings
+                .default_queue_type
+                .map(|kind| kind.name().to_owned()),
+            protected: settings.protected,
+        }
+    }
+
+    /// A type of queue that this version does not know is as none.
+    pub(super) fn settings(&self) -> VhostSettings {
+        VhostSettings {
+            description: self.description.clone(),
+            tags: self.tags.clone(),
+            default_queue_type: self
+                .default_queue_type
+                .as_deref()
+                .and_then(QueueKind::from_name),
+            protected: self.protected,
+        }
+    }
+}
+
 impl ExchangeRow {
     pub(super) fn of(vhost: &Name, spec: &ExchangeSpec) -> Self {
         ExchangeRow {
@@ -176,7 +212,7 @@ impl BindingRow {
 }
 
 /// Parts with their lengths before them, so that no two lists of parts make the same key.
-fn key(parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn key(parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(parts.iter().map(|p| p.len() + 4).sum());
     for part in parts {
         key.extend_from_slice(&(part.len() as u32).to_be_bytes());
@@ -199,9 +235,15 @@ mod tests {
     fn every_row_reads_back() {
         let (vhost, name) = (Name::from("/"), Name::from("näme"));
         let arguments = Bytes::from_static(b"\x01aS\0\0\0\x01\xff");
-        reads_back(&VhostRow {
-            name: vhost.clone(),
-        });
+        let settings = VhostSettings {
+            description: "a vhost".into(),
+            tags: vec!["t".into()],
+            default_queue_type: Some(QueueKind::Quorum),
+            protected: true,
+        };
+        let row = VhostRow::of(&vhost, &settings);
+        reads_back(&row);
+        assert_eq!(VhostRow::read(&row.value()).unwrap().settings(), settings);
         reads_back(&ExchangeRow {
             vhost: vhost.clone(),
             name: name.clone(),
@@ -230,6 +272,17 @@ mod tests {
                 arguments: arguments.clone(),
             });
         }
+    }
+
+    #[test]
+    fn a_row_of_a_version_with_fewer_fields_is_read() {
+        #[derive(Serialize)]
+        struct Earlier {
+            name: Name,
+        }
+        let value = rmp_serde::to_vec_named(&Earlier { name: "v".into() }).unwrap();
+        let row = VhostRow::read(&value).unwrap();
+        assert_eq!(row.settings(), VhostSettings::default());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! Lock order: `changes`, then a queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -19,10 +19,11 @@ use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, QueueRow, Row};
 use super::stats::{BrokerCounters, Ended, ExchangeStats};
 use super::timers::Timers;
+use crate::auth::Limits;
 use crate::base::{AmqpError, LogPos, Name, QueueId};
 use crate::codec::Properties;
 use crate::message::Message;
-use crate::queue::{Effects, QueueRef};
+use crate::queue::{Effects, QueueKind, QueueRef};
 use crate::router::{ExchangeKind, ExchangeSpec, Graph, HashOn, Routes};
 use crate::store::{Batch, Log, Table};
 
@@ -97,9 +98,26 @@ pub struct Durably<T> {
     pub end: LogPos,
 }
 
+/// What an operator sets of a vhost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VhostSettings {
+    /// For people.
+    pub description: String,
+    /// For people, too.
+    pub tags: Vec<Name>,
+    /// The type of a queue whose declaration names none (A4.7).
+    pub default_queue_type: Option<QueueKind>,
+    /// It cannot be deleted until this is unset.
+    pub protected: bool,
+}
+
 /// A virtual host.
 pub struct Vhost {
     name: Name,
+    settings: ArcSwap<VhostSettings>,
+    limits: ArcSwap<Limits>,
+    /// It is deleted: nothing may change any more.
+    deleted: AtomicBool,
     topology: ArcSwap<Topology>,
     changes: Mutex<()>,
     pub(super) log: Log,
@@ -149,6 +167,9 @@ impl Vhost {
         let topology = ArcSwap::from_pointee(topology);
         Vhost {
             name,
+            settings: ArcSwap::default(),
+            limits: ArcSwap::default(),
+            deleted: AtomicBool::new(false),
             topology,
             changes: Mutex::new(()),
             log,
@@ -163,6 +184,24 @@ impl Vhost {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// What an operator has set of it.
+    pub fn settings(&self) -> Arc<VhostSettings> {
+        self.settings.load_full()
+    }
+
+    pub(super) fn set_settings(&self, settings: VhostSettings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// What there may be in it at most.
+    pub fn limits(&self) -> Arc<Limits> {
+        self.limits.load_full()
+    }
+
+    pub(super) fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// The topology as it is now.
@@ -185,6 +224,9 @@ impl Vhost {
         change: impl FnOnce(&mut Change<'_>) -> Result<T, AmqpError>,
     ) -> Result<Durably<T>, AmqpError> {
         let _one_at_a_time = self.changes.lock();
+        if self.deleted.load(Ordering::Relaxed) {
+            return Err(AmqpError::vhost_not_found(&self.name));
+        }
         let mut draft = Change {
             vhost: self,
             topology: Topology::clone(&self.topology.load()),
@@ -224,6 +266,11 @@ impl Vhost {
             self.log.release_all(effects.consumed.drain(..));
         }
         Ok(Durably { value, end })
+    }
+
+    /// From now on nothing in it changes. For a change that takes all out of it.
+    pub(super) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Relaxed);
     }
 
     /// Sets the topology at start, from what is in the catalogue already.

@@ -17,6 +17,13 @@ pub enum QueueKind {
 }
 
 impl QueueKind {
+    /// By its name in `x-queue-type`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [QueueKind::Classic, QueueKind::Quorum]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+
     /// Its name in `x-queue-type`.
     pub const fn name(self) -> &'static str {
         match self {

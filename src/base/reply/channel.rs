@@ -49,9 +49,7 @@ impl AmqpError {
 
     /// 403: the user lacks a permission. The default exchange is shown as `amq.default`.
     pub fn access_refused(access: Access, mut to: Resource<'_>, user: &str) -> Self {
-        if to.name.is_empty() && to.kind == "exchange" {
-            to.name = "amq.default";
-        }
+        to.name = to.shown_name();
         refused(format_args!(
             "{access} access to {to} refused for user '{user}'"
         ))

@@ -193,6 +193,22 @@ impl AmqpError {
         AmqpError::new(ReplyCode::ConnectionForced, format_args!("{reason}"))
     }
 
+    /// 320: the user was deleted while it was connected.
+    pub fn user_deleted(user: &str) -> Self {
+        AmqpError::new(
+            ReplyCode::ConnectionForced,
+            format_args!("user '{user}' is deleted"),
+        )
+    }
+
+    /// 320: the vhost was deleted while the client was in it.
+    pub fn vhost_deleted(vhost: &str) -> Self {
+        AmqpError::new(
+            ReplyCode::ConnectionForced,
+            format_args!("vhost '{vhost}' is deleted"),
+        )
+    }
+
     /// 541: the broker's own fault. What it was goes to the log, not to the client.
     pub fn internal() -> Self {
         AmqpError {

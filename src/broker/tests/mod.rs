@@ -1,5 +1,6 @@
 //! The rules of a vhost and of publishing, over a real data directory and without sockets.
 
+mod access;
 mod messages;
 mod statistics;
 mod stores;

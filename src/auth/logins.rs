@@ -1,0 +1,296 @@
+//! Logging in by user and password (A1.14, A10).
+//!
+//! Owns the check of a password and what is remembered of it. A hash that is slow by intention is
+//! computed by a few threads beside the runtime's workers, and a password that was right is
+//! remembered for a short time, so that a storm of reconnects costs no storm of hashing. Never tells
+//! a client why a login was refused: the reason is for the log, which gets no password either.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::{Directory, Login, PasswordHash, SharedDirectory};
+use crate::base::limits::{LOGIN_REMEMBERED, LOGINS_REMEMBERED_MAX};
+
+/// A user and password as a SASL mechanism or HTTP delivered them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user's name.
+    pub user: String,
+    /// The password, any octets.
+    pub password: Vec<u8>,
+}
+
+/// Why a login was refused: for the broker's log only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LoginRefused {
+    /// No such user, or another password.
+    #[error("unknown user or wrong password")]
+    Credentials,
+    /// The user may log in from this machine only (A10).
+    #[error("this user may only connect from localhost")]
+    NotLoopback,
+}
+
+/// See the module.
+pub struct Logins {
+    loopback_only: Vec<String>,
+    /// What a name that nobody has is checked against, so that it takes as long as one somebody has.
+    nobody: Option<PasswordHash>,
+    /// Which passwords were right, by a digest that only this process can make.
+    remembered: Mutex<HashMap<[u8; 32], Remembered>>,
+    key: [u8; 32],
+    /// Slow checks that may run at a time.
+    slots: Semaphore,
+}
+
+/// That a password had this hash.
+struct Remembered {
+    hash: PasswordHash,
+    until: Instant,
+}
+
+/// Argon2id of a password nobody knows, with the costs of those set here.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$d2FycmVubm9ib2R5d2FzLg\
+                      $nDWAcdLS28xcVtBcI1PDmwh1jwcEqHmLlbcSZUC3b8E";
+
+impl Logins {
+    /// With the names of those who may log in from this machine only.
+    pub fn new(loopback_only: Vec<String>) -> Self {
+        // Half of the processors: hashing must not take the broker's own.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Logins {
+            loopback_only,
+            nobody: PasswordHash::import(Some("argon2id"), NOBODY).ok(),
+            remembered: Mutex::new(HashMap::new()),
+            key: rand::random(),
+            slots: Semaphore::new((cores / 2).max(1)),
+        }
+    }
+
+    /// Checks a login from `peer`.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn check(
+        &self,
+        directory: &SharedDirectory,
+        given: Credentials,
+        peer: IpAddr,
+    ) -> Result<Login, LoginRefused> {
+        let Credentials { user, password } = given;
+        let hash = password_of(&directory.load(), &user);
+        let is_known = hash.is_some();
+        // A user without a password has none that would be right; nor is an empty one.
+        let hash = hash.or_else(|| self.nobody.clone());
+        let right = match hash {
+            Some(hash) if !password.is_empty() => self.verify(&user, password, hash).await,
+            _ => false,
+        };
+        if !is_known || !right {
+            return Err(LoginRefused::Credentials);
+        }
+        if self.loopback_only.contains(&user) && !peer.to_canonical().is_loopback() {
+            return Err(LoginRefused::NotLoopback);
+        }
+        let directory = directory.load();
+        let account = directory.account(&user).ok_or(LoginRefused::Credentials)?;
+        Ok(Login {
+            user: account.user.name.clone(),
+            tags: account.user.tags.clone(),
+        })
+    }
+
+    async fn verify(&self, user: &str, password: Vec<u8>, hash: PasswordHash) -> bool {
+        if !hash.is_slow() {
+            return hash.matches(&password);
+        }
+        let digest = self.digest(user, &password);
+        if self.remembers(&digest, &hash) {
+            return true;
+        }
+        // Fails only when closed, which nobody does.
+        let Ok(_slot) = self.slots.acquire().await else {
+            return false;
+        };
+        // Another with the same password may have been first.
+        if self.remembers(&digest, &hash) {
+            return true;
+        }
+        let checked = hash.clone();
+        let verified = tokio::task::spawn_blocking(move || checked.matches(&password));
+        let right = verified.await.unwrap_or(false);
+        if right {
+            self.remember(digest, hash);
+        }
+        right
+    }
+
+    fn digest(&self, user: &str, password: &[u8]) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(self.key)
+            .chain_update(user.len().to_be_bytes())
+            .chain_update(user)
+            .chain_update(password)
+            .finalize()
+            .into()
+    }
+
+    /// With a password that was changed the hash is another.
+    fn remembers(&self, digest: &[u8; 32], hash: &PasswordHash) -> bool {
+        let remembered = self.remembered.lock();
+        let entry = remembered.get(digest);
+        entry.is_some_and(|entry| entry.hash == *hash && Instant::now() < entry.until)
+    }
+
+    fn remember(&self, digest: [u8; 32], hash: PasswordHash) {
+        let now = Instant::now();
+        let until = now + LOGIN_REMEMBERED;
+        let mut remembered = self.remembered.lock();
+        if remembered.len() >= LOGINS_REMEMBERED_MAX {
+            remembered.retain(|_, entry| now < entry.until);
+        }
+        if remembered.len() >= LOGINS_REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(digest, Remembered { hash, until });
+    }
+}
+
+fn password_of(directory: &Directory, user: &str) -> Option<PasswordHash> {
+    directory.account(user)?.user.password.clone()
+}
+
+// By hand, so that no log or panic message ever shows a password.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwap;
+
+    use super::*;
+    use crate::auth::{HashingAlgorithm, User};
+
+    fn credentials(user: &str, password: &str) -> Credentials {
+        Credentials {
+            user: user.into(),
+            password: password.into(),
+        }
+    }
+
+    fn directory(name: &str, password: PasswordHash) -> SharedDirectory {
+        let mut directory = Directory::default();
+        directory.put_user(User {
+            name: name.into(),
+            password: Some(password),
+            tags: vec!["management".into()],
+        });
+        directory.put_user(User {
+            name: "passwordless".into(),
+            password: None,
+            tags: vec![],
+        });
+        Arc::new(ArcSwap::from_pointee(directory))
+    }
+
+    fn sha256(password: &str) -> PasswordHash {
+        PasswordHash::salted(HashingAlgorithm::Sha256, password.as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a10_guest_from_loopback_only() {
+        let directory = directory("guest", sha256("guest"));
+        let logins = Logins::new(vec!["guest".into()]);
+        let login = async |peer: &str| {
+            let peer = peer.parse().unwrap();
+            let given = credentials("guest", "guest");
+            logins.check(&directory, given, peer).await
+        };
+        for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            let login = login(peer).await.expect(peer);
+            assert_eq!(login.user, "guest".into());
+            assert!(login.has_tag("management"));
+        }
+        for peer in ["192.168.1.2", "::2", "::ffff:10.0.0.1"] {
+            assert_eq!(login(peer).await, Err(LoginRefused::NotLoopback), "{peer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a10_only_the_right_password_will_do() {
+        let peer = "10.0.0.1".parse().unwrap();
+        for hash in [sha256("secret"), PasswordHash::new(b"secret").unwrap()] {
+            let directory = directory("app", hash);
+            let logins = Logins::new(vec![]);
+            for (user, password, right) in [
+                ("app", "secret", true),
+                ("app", "", false),
+                ("app", "secre", false),
+                ("app", "secrets", false),
+                ("", "secret", false),
+                ("other", "secret", false),
+                ("passwordless", "", false),
+                ("passwordless", "secret", false),
+                ("app", "secret", true),
+            ] {
+                let given = credentials(user, password);
+                let login = logins.check(&directory, given, peer).await;
+                assert_eq!(login.is_ok(), right, "{user} {password}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_password_is_not_remembered() {
+        let peer = "10.0.0.1".parse().unwrap();
+        let shared = directory("app", PasswordHash::new(b"old").unwrap());
+        let logins = Logins::new(vec![]);
+        let login = async |password: &str| {
+            let given = credentials("app", password);
+            logins.check(&shared, given, peer).await.is_ok()
+        };
+        assert!(login("old").await && login("old").await);
+        let changed = directory("app", PasswordHash::new(b"new").unwrap());
+        shared.store(changed.load_full());
+        assert!(!login("old").await);
+        assert!(login("new").await);
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_bounded() {
+        let logins = Logins::new(vec![]);
+        let hash = sha256("secret");
+        for number in 0..=LOGINS_REMEMBERED_MAX {
+            let digest = logins.digest(&number.to_string(), b"secret");
+            logins.remember(digest, hash.clone());
+            assert!(logins.remembers(&digest, &hash));
+        }
+        assert!(logins.remembered.lock().len() <= LOGINS_REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert!(!format!("{:?}", credentials("app", "secret")).contains("secret"));
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_checked_as_slowly() {
+        let nobody = Logins::new(vec![]).nobody.unwrap();
+        assert!(nobody.is_slow() && !nobody.matches(b""));
+        let params = |text: String| text.split('$').nth(3).map(str::to_owned);
+        let fresh = PasswordHash::new(b"secret").unwrap();
+        assert_eq!(params(nobody.text()), params(fresh.text()));
+    }
+}
