@@ -30,6 +30,10 @@ fn topic(user: &str, vhost: &str) -> TopicPermission {
     TopicPermission::new(user.into(), vhost.into(), exchange, ["^{username}", ""]).unwrap()
 }
 
+fn done<T, E: std::fmt::Debug>(result: Result<Durably<T>, E>) -> T {
+    result.unwrap().value
+}
+
 impl Bench {
     fn logs_in(&self, user: &str, password: &str) -> bool {
         let given = Credentials {
@@ -63,19 +67,13 @@ impl Bench {
                 .value
         );
         assert!(broker.put_user(user("u", "secret"), by).unwrap().value);
-        broker
-            .put_permission(permission("u", "v"), by)
-            .unwrap()
-            .value;
-        broker
-            .put_topic_permission(topic("u", "v"), by)
-            .unwrap()
-            .value;
+        done(broker.put_permission(permission("u", "v"), by));
+        done(broker.put_topic_permission(topic("u", "v"), by));
         let mut limits = Limits::default();
         limits.set(Limit::Connections, 7);
         let set = broker.put_user_limits(&"u".into(), limits.clone(), by);
-        set.unwrap().value;
-        broker.put_vhost_limits(&v, limits, by).unwrap().value;
+        done(set);
+        done(broker.put_vhost_limits(&v, limits, by));
     }
 }
 
@@ -123,11 +121,11 @@ fn a10_everything_set_for_a_user_is_there_after_a_restart_and_a_crash() {
         assert_eq!(vhost.limits().get(Limit::Connections), Some(7));
         bench = bench.restart();
     }
-    bench.broker.delete_user(&"u".into(), "test").unwrap().value;
+    done(bench.broker.delete_user(&"u".into(), "test"));
     let bench = bench.crash();
     assert!(bench.broker.directory().account("u").is_none());
     // Nothing of the old one is there for a new one of this name.
-    bench.broker.put_user(user("u", "x"), "test").unwrap().value;
+    done(bench.broker.put_user(user("u", "x"), "test"));
     let directory = bench.crash().broker.directory();
     let account = directory.account("u").unwrap();
     assert_eq!(account.permissions().count(), 0);
@@ -182,15 +180,11 @@ fn a10_connections_go_with_their_user_and_their_vhost() {
     let _other = entered.unwrap();
     let (gone, entered) = bench.enter("u", "v");
     drop(entered);
-    bench.broker.delete_user(&"u".into(), "test").unwrap().value;
+    done(bench.broker.delete_user(&"u".into(), "test"));
     assert_eq!(*of_user.0.lock(), Some(AmqpError::user_deleted("u")));
     assert_eq!(*of_guest.0.lock(), None);
     assert_eq!(*gone.0.lock(), None);
-    bench
-        .broker
-        .delete_vhost(&"/".into(), "test")
-        .unwrap()
-        .value;
+    done(bench.broker.delete_vhost(&"/".into(), "test"));
     assert_eq!(*of_guest.0.lock(), Some(AmqpError::vhost_deleted("/")));
 }
 
@@ -204,8 +198,8 @@ fn a_vhost_is_deleted_with_all_that_is_in_it() {
     let queue = vhost.declare_queue(&wanted, HERE).unwrap().value;
     let mut wanted = exchange("x");
     wanted.durable = true;
-    vhost.declare_exchange(&wanted).unwrap().value;
-    vhost.bind_queue(&queue, &binding("x")).unwrap().value;
+    done(vhost.declare_exchange(&wanted));
+    done(vhost.bind_queue(&queue, &binding("x")));
     let mut publisher = Publisher::new(vhost.clone());
     publisher.check_exchange(b"x").unwrap();
     publisher.publish(message("x", "key", b"m", true), &[]);
