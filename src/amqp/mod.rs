@@ -18,6 +18,7 @@ mod commands;
 mod confirms;
 mod connection;
 mod delivery;
+mod detached;
 mod handshake;
 mod ledger;
 mod link;
@@ -36,6 +37,7 @@ mod transaction;
 use std::time::Duration;
 
 use connection::Connection;
+pub use detached::Detached;
 use out_buffer::OutBuffer;
 pub use task::serve;
 

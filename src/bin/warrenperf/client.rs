@@ -2,60 +2,19 @@
 
 use crate::error::{Error, Result};
 use crate::link::{Fill, Link};
+use crate::target::Target;
 use crate::wire;
 use amq_protocol::frame::WriteContext;
 use amq_protocol::frame::{AMQPFrame, gen_frame};
 use amq_protocol::protocol::{AMQPClass, channel, connection, parse_class};
 use amq_protocol::types::{AMQPValue, FieldTable, LongString};
-use amq_protocol::uri::{AMQPScheme, AMQPUri};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// The channel everything happens on.
 pub(crate) const CHANNEL: u16 = 1;
 
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 const CALL_PATIENCE: Duration = Duration::from_secs(30);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Where the broker is and who we are there.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    uri: AMQPUri,
-}
-
-impl std::str::FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let uri: AMQPUri = text.parse()?;
-        if uri.scheme != AMQPScheme::AMQP {
-            return Err("only amqp:// is supported".into());
-        }
-        Ok(Self { uri })
-    }
-}
-
-impl Target {
-    fn connect(&self) -> Result<TcpStream> {
-        let authority = &self.uri.authority;
-        let wrap = |source| Error::Connect {
-            address: format!("{}:{}", authority.host, authority.port),
-            source,
-        };
-        let addresses = (authority.host.as_str(), authority.port)
-            .to_socket_addrs()
-            .map_err(wrap)?;
-        let mut last = std::io::ErrorKind::AddrNotAvailable.into();
-        for address in addresses {
-            match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(wrap(last))
-    }
-}
 
 /// An open connection.
 #[derive(Debug)]
@@ -69,6 +28,13 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, logs in and opens the channel.
     pub(crate) fn open(target: &Target) -> Result<Self> {
+        let mut client = Self::connect(target)?;
+        client.open_channel(CHANNEL)?;
+        Ok(client)
+    }
+
+    /// Connects and logs in.
+    pub(crate) fn connect(target: &Target) -> Result<Self> {
         let mut client = Self {
             link: Link::new(target.connect()?)?,
             frame_max: 0,
@@ -79,28 +45,31 @@ impl Client {
         client.call(
             0,
             AMQPClass::Connection(connection::AMQPMethod::Open(connection::Open {
-                virtual_host: target.uri.vhost.as_str().into(),
+                virtual_host: target.vhost().into(),
             })),
             "connection.open",
         )?;
-        let open = channel::AMQPMethod::Open(channel::Open {});
-        client.call(CHANNEL, AMQPClass::Channel(open), "channel.open")?;
         Ok(client)
+    }
+
+    /// Opens a channel.
+    pub(crate) fn open_channel(&mut self, number: u16) -> Result<()> {
+        let open = channel::AMQPMethod::Open(channel::Open {});
+        self.call(number, AMQPClass::Channel(open), "channel.open")?;
+        Ok(())
     }
 
     /// From connection.start to connection.tune-ok.
     fn log_in(&mut self, target: &Target) -> Result<()> {
-        let user = &target.uri.authority.userinfo;
-        let response = format!("\0{}\0{}", user.username, user.password);
         let start_ok = connection::AMQPMethod::StartOk(connection::StartOk {
             client_properties: client_properties(),
             mechanism: "PLAIN".into(),
-            response: LongString::from(response),
+            response: LongString::from(target.plain_response()),
             locale: "en_US".into(),
         });
         self.send(0, AMQPClass::Connection(start_ok))?;
         let refused = |reason: String| Error::Auth {
-            user: user.username.clone(),
+            user: target.user().to_owned(),
             reason,
         };
         let tune = match self.receive("the login", CALL_PATIENCE) {
@@ -167,30 +136,41 @@ impl Client {
     }
 
     /// Closes the channel: when it returns, the broker has taken in all that was published on it.
-    pub(crate) fn close_channel(&mut self) -> Result<()> {
+    pub(crate) fn close_channel(&mut self, number: u16) -> Result<()> {
         let close = channel::AMQPMethod::Close(channel::Close {
             reply_code: 200,
             reply_text: "".into(),
             class_id: 0,
             method_id: 0,
         });
-        self.call(CHANNEL, AMQPClass::Channel(close), "channel.close")?;
+        self.call(number, AMQPClass::Channel(close), "channel.close")?;
         Ok(())
     }
 
     /// Says goodbye and closes the socket, whatever the answer.
     pub(crate) fn close(mut self) {
+        // Nothing depends on the answer; the socket closes either way.
+        let _ = self.end(CLOSE_PATIENCE);
+        self.link.shutdown();
+    }
+
+    /// Says goodbye, waits for the answer, and closes the socket.
+    pub(crate) fn close_in_order(mut self) -> Result<()> {
+        self.end(CALL_PATIENCE)?;
+        self.link.shutdown();
+        Ok(())
+    }
+
+    fn end(&mut self, patience: Duration) -> Result<()> {
         let close = connection::AMQPMethod::Close(connection::Close {
             reply_code: 200,
             reply_text: "".into(),
             class_id: 0,
             method_id: 0,
         });
-        if self.send(0, AMQPClass::Connection(close)).is_ok() {
-            // Nothing depends on the answer; the socket closes either way.
-            let _ = self.receive("connection.close", CLOSE_PATIENCE);
-        }
-        self.link.shutdown();
+        self.send(0, AMQPClass::Connection(close))?;
+        self.receive("connection.close", patience)?;
+        Ok(())
     }
 }
 
@@ -214,34 +194,4 @@ fn client_properties() -> FieldTable {
         properties.insert(name.into(), AMQPValue::LongString(value.into()));
     }
     properties
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_are_checked() {
-        let target: Target = "amqp://me:pw@example:77/%2f".parse().unwrap();
-        assert_eq!(target.uri.vhost, "/");
-        assert_eq!(target.uri.authority.port, 77);
-        assert!("amqps://h/".parse::<Target>().is_err());
-        assert!("what".parse::<Target>().is_err());
-    }
-
-    #[test]
-    fn a_refused_connection_names_the_address() {
-        // Bound and dropped, so that nothing listens there.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let target: Target = format!("amqp://127.0.0.1:{port}").parse().unwrap();
-        let error = Client::open(&target).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&format!("cannot connect to 127.0.0.1:{port}")),
-            "{error}"
-        );
-    }
 }

@@ -10,9 +10,13 @@ pub(crate) struct Latency {
     run: (u64, u64),
 }
 
+const PERCENTILE_COUNT: usize = 7;
+
 /// The percentiles reported, with their names.
-pub(crate) const PERCENTILES: [(f64, &str); 5] = [
+pub(crate) const PERCENTILES: [(f64, &str); PERCENTILE_COUNT] = [
     (50.0, "p50"),
+    (75.0, "p75"),
+    (90.0, "p90"),
     (95.0, "p95"),
     (99.0, "p99"),
     (99.9, "p99.9"),
@@ -83,7 +87,7 @@ impl Latency {
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     /// Name and value.
-    pub(crate) percentiles: [(&'static str, f64); 5],
+    pub(crate) percentiles: [(&'static str, f64); PERCENTILE_COUNT],
     /// The longest.
     pub(crate) max: f64,
     /// The average.

@@ -1,14 +1,17 @@
 //! A connection's socket with a large read buffer over it.
 
 use crate::error::{Error, Result};
+use crate::stream::Stream;
 use crate::wire::{self, Frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::RecvFlags;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+/// The buffer grows up to this, and further only for a frame that does not fit.
 const READ_BYTES: usize = 256 * 1024;
+
+const FIRST_READ_BYTES: usize = 8 * 1024;
 
 /// Small enough that what is written is soon with the broker and counts as published in earnest.
 const SEND_BUFFER: usize = 256 * 1024;
@@ -28,7 +31,7 @@ pub(crate) enum Fill {
 /// The socket and what was read from it and not yet walked.
 #[derive(Debug)]
 pub(crate) struct Link {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     begin: usize,
     end: usize,
@@ -37,14 +40,15 @@ pub(crate) struct Link {
 
 impl Link {
     /// Takes over a connected socket.
-    pub(crate) fn new(stream: TcpStream) -> Result<Self> {
-        stream.set_nodelay(true)?;
-        socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+    pub(crate) fn new(stream: Stream) -> Result<Self> {
+        let socket = stream.socket();
+        socket.set_nodelay(true)?;
+        socket2::SockRef::from(socket).set_send_buffer_size(SEND_BUFFER)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream,
-            buffer: vec![0; READ_BYTES],
+            buffer: Vec::new(),
             begin: 0,
             end: 0,
             last_read: 0,
@@ -83,16 +87,19 @@ impl Link {
     pub(crate) fn fill_now(&mut self) -> Result<Fill> {
         self.make_room();
         let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-        match rustix::net::recv(&self.stream, room, RecvFlags::DONTWAIT) {
-            Ok((got, _)) => self.filled(got),
-            Err(error) => idle_or(error.into()),
+        match self.stream.read_now(room) {
+            Ok(got) => self.filled(got),
+            Err(error) => idle_or(error),
         }
     }
 
     /// Waits for bytes for at most `nanos`; fractions of a millisecond count.
-    pub(crate) fn wait(&self, nanos: u64) -> Result<()> {
+    pub(crate) fn wait(&mut self, nanos: u64) -> Result<()> {
+        if self.stream.has_buffered() {
+            return Ok(());
+        }
         let timeout = Timespec::try_from(Duration::from_nanos(nanos)).ok();
-        let mut fds = [PollFd::new(&self.stream, PollFlags::IN)];
+        let mut fds = [PollFd::new(self.stream.socket(), PollFlags::IN)];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(Error::Io(error.into())),
@@ -113,13 +120,16 @@ impl Link {
         if self.begin == self.end {
             self.begin = 0;
             self.end = 0;
-            return;
+        } else {
+            self.buffer.copy_within(self.begin..self.end, 0);
+            self.end -= self.begin;
+            self.begin = 0;
         }
-        self.buffer.copy_within(self.begin..self.end, 0);
-        self.end -= self.begin;
-        self.begin = 0;
-        if self.end == self.buffer.len() {
-            self.buffer.resize(self.buffer.len() * 2, 0);
+        // The first answers are short, and an idle connection gets no more than those.
+        if self.end == self.buffer.len() || self.last_read == self.buffer.len() {
+            let grown = (self.buffer.len() * 4).clamp(FIRST_READ_BYTES, READ_BYTES);
+            self.buffer
+                .resize(grown.max(self.end * 2).max(self.buffer.len()), 0);
         }
     }
 
@@ -168,10 +178,15 @@ impl Link {
         }
     }
 
+    /// The socket, for who waits for several.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.stream.socket()
+    }
+
     /// Closes the socket.
     pub(crate) fn shutdown(&self) {
         // It may be closed already.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.stream.socket().shutdown(Shutdown::Both);
     }
 }
 
@@ -200,6 +215,7 @@ fn hung_up(error: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::net::TcpListener;
 
     #[test]
@@ -207,7 +223,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, _) = listener.accept().unwrap();
-        let mut link = Link::new(socket).unwrap();
+        let mut link = Link::new(Stream::Plain(socket)).unwrap();
         assert_eq!(link.fill_now().unwrap(), Fill::Idle);
 
         let sizes = [3usize, 700_000, 0, 300_000];

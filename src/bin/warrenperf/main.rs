@@ -5,17 +5,24 @@
 
 mod args;
 mod check;
+mod churn;
 mod client;
 mod clock;
 mod confirm;
+mod connections;
 mod consumer;
+mod cycle;
 mod delivery;
+mod disk;
 mod error;
 mod gather;
 mod latency;
 mod link;
+mod live;
 mod measure;
 mod pacer;
+mod pairs;
+mod pattern;
 mod pingpong;
 mod proc_stat;
 mod publisher;
@@ -23,8 +30,11 @@ mod report;
 mod run;
 mod shared;
 mod stamp;
+mod stream;
+mod target;
 mod template;
 mod topology;
+mod trust;
 mod watch;
 mod wire;
 
@@ -38,6 +48,10 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Pingpong(args) => pingpong::run(args),
+        Command::Pairs(args) => pairs::run(args),
+        Command::Connections(args) => connections::run(args),
+        Command::Churn(args) => churn::run(args),
+        Command::Disk(args) => disk::run(args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -6,19 +6,56 @@ use crate::proc_stat::{self, Usage};
 use crate::shared::Progress;
 use std::sync::atomic::Ordering;
 
+/// What was done, by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Messages published.
+    pub(crate) published: u64,
+    /// Messages delivered.
+    pub(crate) delivered: u64,
+    /// Messages confirmed.
+    pub(crate) confirmed: u64,
+    /// Messages refused.
+    pub(crate) nacked: u64,
+    /// Rounds of churn, or syncs.
+    pub(crate) rounds: u64,
+}
+
+impl Counts {
+    /// Each with its name.
+    pub(crate) fn named(&self) -> [(&'static str, u64); 5] {
+        [
+            ("published", self.published),
+            ("delivered", self.delivered),
+            ("confirmed", self.confirmed),
+            ("nacked", self.nacked),
+            ("rounds", self.rounds),
+        ]
+    }
+
+    /// Publishes, deliveries and rounds.
+    pub(crate) fn ops(&self) -> u64 {
+        self.published + self.delivered + self.rounds
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            published: self.published.saturating_sub(before.published),
+            delivered: self.delivered.saturating_sub(before.delivered),
+            confirmed: self.confirmed.saturating_sub(before.confirmed),
+            nacked: self.nacked.saturating_sub(before.nacked),
+            rounds: self.rounds.saturating_sub(before.rounds),
+        }
+    }
+}
+
 /// All counters at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moment {
     /// On the host's monotonic clock.
     pub(crate) time: u64,
-    /// Messages published so far.
-    pub(crate) published: u64,
-    /// Messages delivered so far.
-    pub(crate) delivered: u64,
-    /// Messages confirmed so far.
-    pub(crate) confirmed: u64,
-    /// Messages refused so far.
-    pub(crate) nacked: u64,
+    /// Since the start.
+    pub(crate) counts: Counts,
     /// The broker's process, if it is watched.
     pub(crate) broker: Option<Usage>,
     /// This process.
@@ -26,38 +63,50 @@ pub(crate) struct Moment {
 }
 
 /// Whose counters to look at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Gauges {
     /// One for each publisher.
     pub(crate) publishers: Vec<Progress>,
     /// One for each consumer.
     pub(crate) consumers: Vec<Progress>,
+    /// One for each worker that goes round.
+    pub(crate) workers: Vec<Progress>,
     /// The broker's process.
     pub(crate) broker_pid: Option<u32>,
 }
 
 impl Gauges {
-    /// Counters for so many workers.
+    /// Counters for so many publishers and consumers.
     pub(crate) fn new(publishers: u16, consumers: u16, broker_pid: Option<u32>) -> Self {
-        let some = |count: u16| (0..count).map(|_| Progress::default()).collect();
         Self {
             publishers: some(publishers),
             consumers: some(consumers),
+            workers: Vec::new(),
             broker_pid,
+        }
+    }
+
+    /// Counters for workers that go round.
+    pub(crate) fn of_workers(workers: u16, broker_pid: Option<u32>) -> Self {
+        Self {
+            workers: some(workers),
+            broker_pid,
+            ..Self::default()
         }
     }
 
     /// Reads everything.
     pub(crate) fn read(&self) -> Result<Moment> {
-        let publishers = || self.publishers.iter();
+        let sum = |of: fn(&Progress) -> u64| self.publishers.iter().map(of).sum();
         Ok(Moment {
             time: clock::now_ns(),
-            published: publishers().map(Progress::messages).sum(),
-            delivered: self.delivered(),
-            confirmed: publishers()
-                .map(|p| p.confirmed.load(Ordering::Relaxed))
-                .sum(),
-            nacked: publishers().map(|p| p.nacked.load(Ordering::Relaxed)).sum(),
+            counts: Counts {
+                published: sum(Progress::messages),
+                delivered: self.delivered(),
+                confirmed: sum(|p| p.confirmed.load(Ordering::Relaxed)),
+                nacked: sum(|p| p.nacked.load(Ordering::Relaxed)),
+                rounds: self.workers.iter().map(Progress::messages).sum(),
+            },
             broker: self.broker_pid.map(proc_stat::usage).transpose()?,
             own: proc_stat::usage(std::process::id())?,
         })
@@ -68,9 +117,13 @@ impl Gauges {
         self.consumers.iter().map(Progress::messages).sum()
     }
 
-    /// When anything was last published, confirmed or delivered.
+    /// When anything was last published, confirmed, delivered or done.
     pub(crate) fn last_activity(&self) -> u64 {
-        let all = self.publishers.iter().chain(&self.consumers);
+        let all = self
+            .publishers
+            .iter()
+            .chain(&self.consumers)
+            .chain(&self.workers);
         all.map(|p| p.last.load(Ordering::Relaxed))
             .max()
             .unwrap_or(0)
@@ -85,6 +138,15 @@ impl Gauges {
     pub(crate) fn consumed_all(&self) -> bool {
         self.consumers.iter().all(Progress::done)
     }
+
+    /// Whether there are workers that go round, and every one is through.
+    pub(crate) fn worked_all(&self) -> bool {
+        !self.workers.is_empty() && self.workers.iter().all(Progress::done)
+    }
+}
+
+fn some(count: u16) -> Vec<Progress> {
+    (0..count).map(|_| Progress::default()).collect()
 }
 
 /// What happened between two moments.
@@ -92,14 +154,8 @@ impl Gauges {
 pub(crate) struct Interval {
     /// How long it was.
     pub(crate) seconds: f64,
-    /// Messages published.
-    pub(crate) published: u64,
-    /// Messages delivered.
-    pub(crate) delivered: u64,
-    /// Messages confirmed.
-    pub(crate) confirmed: u64,
-    /// Messages refused.
-    pub(crate) nacked: u64,
+    /// What was done.
+    pub(crate) counts: Counts,
     /// Seconds of processor time of the broker, if it was watched.
     pub(crate) broker_cpu: Option<f64>,
     /// Seconds of processor time of this process.
@@ -112,18 +168,15 @@ impl Interval {
         let broker_cpu = from.broker.zip(to.broker).map(|(a, b)| b.cpu - a.cpu);
         Self {
             seconds: (to.time.saturating_sub(from.time) as f64 / 1e9).max(1e-9),
-            published: to.published.saturating_sub(from.published),
-            delivered: to.delivered.saturating_sub(from.delivered),
-            confirmed: to.confirmed.saturating_sub(from.confirmed),
-            nacked: to.nacked.saturating_sub(from.nacked),
+            counts: to.counts.since(&from.counts),
             broker_cpu,
             own_cpu: to.own.cpu - from.own.cpu,
         }
     }
 
-    /// Microseconds of `cpu` for each publish and each delivery.
+    /// Microseconds of `cpu` for each op.
     pub(crate) fn per_op(&self, cpu: f64) -> Option<f64> {
-        let ops = self.published + self.delivered;
+        let ops = self.counts.ops();
         (ops > 0).then(|| cpu * 1e6 / ops as f64)
     }
 
@@ -139,24 +192,27 @@ mod tests {
 
     #[test]
     fn an_op_is_a_publish_or_a_delivery() {
+        let counts = |published, delivered| Counts {
+            published,
+            delivered,
+            ..Counts::default()
+        };
         let from = Moment {
             time: 1_000_000_000,
-            published: 10,
+            counts: counts(10, 0),
             ..Moment::default()
         };
         let to = Moment {
             time: 3_000_000_000,
-            published: 110,
-            delivered: 100,
+            counts: counts(110, 100),
             broker: Some(Usage::default()),
             own: Usage {
                 cpu: 0.001,
                 rss_kib: 0,
             },
-            ..Moment::default()
         };
         let interval = Interval::between(&from, &to);
-        assert_eq!(interval.rate(interval.published), 50.0);
+        assert_eq!(interval.rate(interval.counts.published), 50.0);
         assert_eq!(interval.broker_cpu, None);
         let own = interval.per_op(interval.own_cpu).unwrap();
         assert!((own - 5.0).abs() < 1e-9);

@@ -11,6 +11,7 @@ use crate::link::Fill;
 use crate::measure::{Gauges, Interval};
 use crate::report::Report;
 use crate::shared::{Control, Progress};
+use crate::target::Targets;
 use crate::template::{Batch, Shape};
 use crate::topology::Topology;
 use crate::wire;
@@ -24,26 +25,27 @@ const PATIENCE_TRIES: u32 = 300;
 pub(crate) fn run(args: &PingpongArgs) -> Result<bool> {
     args.verify()?;
     let topology = args.topology();
+    let targets = Targets::new(&args.broker)?;
     let control = Arc::new(Control::default());
     control.watch_interrupt();
-    let mut client = Client::open(&args.common.uri)?;
+    let mut client = Client::open(targets.of(0)?)?;
     let ready: u64 = topology.declare(&mut client)?.iter().sum();
     let outcome = if ready > 0 && !args.confirm {
         Err(Error::Usage(format!(
             "pingpong needs an empty queue, and there are {ready} messages in it"
         )))
     } else {
-        Game::new(args, &topology).and_then(|game| game.play(args, &control))
+        Game::new(args, &topology, &targets).and_then(|game| game.play(args, &control))
     };
     // A queue that held someone's messages is not ours to delete.
-    if !args.common.keep && ready == 0 {
+    if !args.queues.keep && ready == 0 {
         let deleted = topology.delete(&mut client);
         if outcome.is_ok() {
             deleted?;
         }
     }
     client.close();
-    outcome?.print(args.common.json);
+    outcome?.print(&args.output);
     Ok(true)
 }
 
@@ -58,65 +60,56 @@ struct Game {
 }
 
 impl Game {
-    fn new(args: &PingpongArgs, topology: &Topology) -> Result<Self> {
-        let mut publisher = Client::open(&args.common.uri)?;
-        let (exchange, routing_key) = topology.route(0);
+    fn new(args: &PingpongArgs, topology: &Topology, targets: &Targets) -> Result<Self> {
+        let mut publisher = Client::open(targets.of(0)?)?;
+        let (exchange, routing_keys) = topology.route(0);
         let consumer = if args.confirm {
             let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
             publisher.call(CHANNEL, AMQPClass::Confirm(select), "confirm.select")?;
             None
         } else {
-            let mut consumer = Client::open(&args.common.uri)?;
-            consumer::consume(&mut consumer, &routing_key, true)?;
+            let mut consumer = Client::open(targets.of(1)?)?;
+            for queue in &topology.queues {
+                consumer::consume(&mut consumer, queue, true)?;
+            }
             Some(consumer)
         };
-        let shape = Shape {
-            exchange,
-            routing_key,
-            size: args.common.size,
-            persistent: args.common.persistent,
-        };
+        let shape = Shape::new(&args.message, exchange, routing_keys);
         Ok(Self {
             batch: Batch::new(&shape, CHANNEL, publisher.frame_max),
             publisher,
             consumer,
             assembler: Assembler::default(),
-            gauges: Gauges::new(1, 1, args.common.broker_pid),
+            gauges: Gauges::new(1, 1, args.broker.broker_pid),
         })
     }
 
     /// Warm-up and measured window.
     fn play(mut self, args: &PingpongArgs, control: &Control) -> Result<Report> {
         let mut latency = Latency::new()?;
-        let warmup = args.common.warmup_ns(true);
+        let warmup = args.length.warmup_ns(true);
         if warmup > 0 {
             self.rounds(control, clock::now_ns() + warmup, u64::MAX, &mut latency)?;
             latency = Latency::new()?;
         }
         let from = self.gauges.read()?;
-        let end = (args.common.time_ns(false)).map_or(u64::MAX, |time| from.time + time);
-        let count = args.common.count.unwrap_or(u64::MAX);
+        let end = (args.length.time_ns(false)).map_or(u64::MAX, |time| from.time + time);
+        let count = args.length.count.unwrap_or(u64::MAX);
         self.rounds(control, end, count, &mut latency)?;
         let to = self.gauges.read()?;
-        self.publisher.close_channel()?;
+        self.publisher.close_channel(CHANNEL)?;
         self.publisher.close();
         if let Some(consumer) = self.consumer {
             consumer.close();
         }
-        let summary = latency.summary();
-        let (latency, confirm_latency) = if args.confirm {
-            (None, summary)
-        } else {
-            (summary, None)
+        let name = match args.confirm {
+            true => "confirm latency",
+            false => "latency",
         };
-        Ok(Report {
-            mode: "pingpong",
-            window: Interval::between(&from, &to),
-            latency,
-            confirm_latency,
-            broker_rss: to.broker.map(|usage| (usage.rss_kib, usage.rss_kib)),
-            findings: None,
-        })
+        let window = Interval::between(&from, &to);
+        let mut report = Report::new("pingpong", window).with_latency(name, latency);
+        report.broker_rss = to.broker.map(|usage| (usage.rss_kib, usage.rss_kib));
+        Ok(report)
     }
 
     fn rounds(

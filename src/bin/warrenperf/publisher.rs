@@ -98,7 +98,7 @@ impl<'a> Publisher<'a> {
             }
         }
         self.await_confirms()?;
-        self.client.close_channel()?;
+        self.client.close_channel(CHANNEL)?;
         self.client.close();
         Ok(Sent {
             id: self.job.id,
@@ -114,7 +114,7 @@ impl<'a> Publisher<'a> {
             .pacer
             .map_or(left, |p| p.ready(self.seq, now).min(left));
         let count = usize::try_from(due).unwrap_or(usize::MAX);
-        let count = count.min(self.batch.capacity());
+        let count = count.min(self.batch.room());
         match &self.window {
             None => count,
             Some(window) if window.room() < window.worthwhile().min(count) => 0,

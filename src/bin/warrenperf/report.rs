@@ -1,8 +1,10 @@
 //! The summary of a run, for people and as JSON.
 
+use crate::args::OutputArgs;
 use crate::check::Findings;
-use crate::latency::Summary;
-use crate::measure::{Interval, Moment};
+use crate::latency::{Latency, Summary};
+use crate::measure::Interval;
+use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// All that is reported.
@@ -12,20 +14,50 @@ pub(crate) struct Report {
     pub(crate) mode: &'static str,
     /// The measured window.
     pub(crate) window: Interval,
-    /// From publish to delivery.
-    pub(crate) latency: Option<Summary>,
-    /// From publish to confirm.
-    pub(crate) confirm_latency: Option<Summary>,
+    /// How long things took: "latency" from publish to delivery, "confirm latency" from publish to
+    /// confirm, "round latency", "sync latency".
+    pub(crate) latencies: Vec<(&'static str, Option<Summary>)>,
     /// The broker's resident memory in KiB: at the end, and the most seen.
     pub(crate) broker_rss: Option<(u64, u64)>,
+    /// Other figures.
+    pub(crate) figures: Vec<Figure>,
     /// What the check found, if there was one.
     pub(crate) findings: Option<Findings>,
 }
 
+/// A figure that only some modes have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figure {
+    /// What it is; with underscores it is the name in JSON.
+    pub(crate) name: &'static str,
+    /// The figure.
+    pub(crate) value: f64,
+    /// Its unit, which ends the name in JSON.
+    pub(crate) unit: &'static str,
+}
+
 impl Report {
+    /// One that has only begun.
+    pub(crate) fn new(mode: &'static str, window: Interval) -> Self {
+        Self {
+            mode,
+            window,
+            latencies: Vec::new(),
+            broker_rss: None,
+            figures: Vec::new(),
+            findings: None,
+        }
+    }
+
+    /// Adds how long things took, if they happened at all.
+    pub(crate) fn with_latency(mut self, name: &'static str, mut latency: Latency) -> Self {
+        self.latencies.push((name, latency.summary()));
+        self
+    }
+
     /// Prints it.
-    pub(crate) fn print(&self, json: bool) {
-        if json {
+    pub(crate) fn print(&self, output: &OutputArgs) {
+        if output.json {
             println!("{}", self.json());
         } else {
             print!("{}", self.text());
@@ -40,32 +72,29 @@ impl Report {
             let _ = writeln!(out, "{name:<16} {value}");
         };
         line("measured", format!("{:.2} s", window.seconds));
-        for (name, count) in [
-            ("published", window.published),
-            ("delivered", window.delivered),
-            ("confirmed", window.confirmed),
-            ("refused", window.nacked),
-        ] {
+        for (name, count) in window.counts.named() {
             if count > 0 {
                 let rate = window.rate(count);
                 line(name, format!("{count} ({rate:.0}/s)"));
             }
         }
-        for (name, summary) in [
-            ("latency", &self.latency),
-            ("confirm latency", &self.confirm_latency),
-        ] {
+        for (name, summary) in &self.latencies {
             if let Some(summary) = summary {
                 line(name, latency_text(summary));
             }
         }
-        let per_op = |cpu: f64| window.per_op(cpu).unwrap_or(0.0);
-        if let Some(cpu) = window.broker_cpu {
+        for figure in &self.figures {
+            line(figure.name, format!("{:.1} {}", figure.value, figure.unit));
+        }
+        let cpu_text = |cpu: f64| {
             let cores = cpu / window.seconds;
-            line(
-                "broker cpu",
-                format!("{:.3} µs/op ({cores:.2} cores)", per_op(cpu)),
-            );
+            match window.per_op(cpu) {
+                Some(per_op) => format!("{per_op:.3} µs/op ({cores:.3} cores)"),
+                None => format!("{cores:.3} cores"),
+            }
+        };
+        if let Some(cpu) = window.broker_cpu {
+            line("broker cpu", cpu_text(cpu));
         }
         if let Some((end, peak)) = self.broker_rss {
             let mib = |kib: u64| kib as f64 / 1024.0;
@@ -74,200 +103,165 @@ impl Report {
                 format!("{:.1} MiB (highest {:.1} MiB)", mib(end), mib(peak)),
             );
         }
-        let cores = window.own_cpu / window.seconds;
-        line(
-            "own cpu",
-            format!("{:.3} µs/op ({cores:.2} cores)", per_op(window.own_cpu)),
-        );
+        line("own cpu", cpu_text(window.own_cpu));
         if let Some(findings) = &self.findings {
             line("check", findings_text(findings));
         }
         out
     }
 
-    fn json(&self) -> String {
+    fn json(&self) -> Value {
         let window = &self.window;
-        let mut object = Object::default();
-        object.raw("mode", &format!("\"{}\"", self.mode));
-        object.number("seconds", window.seconds);
-        for (name, count) in [
-            ("published", window.published),
-            ("delivered", window.delivered),
-            ("confirmed", window.confirmed),
-            ("nacked", window.nacked),
-        ] {
-            object.raw(name, &count.to_string());
-            object.number(&format!("{name}_per_s"), window.rate(count));
+        let mut object = Map::new();
+        let mut put = |name: String, value: Value| object.insert(name, value);
+        put("mode".into(), json!(self.mode));
+        put("seconds".into(), json!(window.seconds));
+        for (name, count) in window.counts.named() {
+            put(name.into(), json!(count));
+            put(format!("{name}_per_s"), json!(window.rate(count)));
         }
-        for (name, summary) in [
-            ("latency_us", &self.latency),
-            ("confirm_latency_us", &self.confirm_latency),
-        ] {
+        for (name, summary) in &self.latencies {
             if let Some(summary) = summary {
-                object.raw(name, &latency_json(summary));
+                put(format!("{}_us", key(name)), latency_json(summary));
             }
         }
+        for figure in &self.figures {
+            let name = format!("{}_{}", key(figure.name), key(figure.unit));
+            put(name.to_lowercase(), json!(figure.value));
+        }
         if let Some(cpu) = window.broker_cpu {
-            object.number("broker_cpu_s", cpu);
+            put("broker_cpu_s".into(), json!(cpu));
             if let Some(per_op) = window.per_op(cpu) {
-                object.number("broker_cpu_us_per_op", per_op);
+                put("broker_cpu_us_per_op".into(), json!(per_op));
             }
         }
         if let Some((end, peak)) = self.broker_rss {
-            object.raw("broker_rss_kib", &end.to_string());
-            object.raw("broker_rss_peak_kib", &peak.to_string());
+            put("broker_rss_kib".into(), json!(end));
+            put("broker_rss_peak_kib".into(), json!(peak));
         }
-        object.number("own_cpu_s", window.own_cpu);
+        put("own_cpu_s".into(), json!(window.own_cpu));
         if let Some(per_op) = window.per_op(window.own_cpu) {
-            object.number("own_cpu_us_per_op", per_op);
+            put("own_cpu_us_per_op".into(), json!(per_op));
         }
         if let Some(findings) = &self.findings {
-            object.raw("check", &findings_json(findings));
+            put("check".into(), findings_json(findings));
         }
-        object.finish()
+        Value::Object(object)
     }
+}
+
+fn key(name: &str) -> String {
+    name.replace([' ', '/'], "_")
 }
 
 fn latency_text(summary: &Summary) -> String {
     let mut out = String::new();
-    for (name, value) in summary.percentiles {
+    for (name, micros) in summary.percentiles {
         // Writing to a string cannot fail.
-        let _ = write!(out, "{name} {value:.1}  ");
+        let _ = write!(out, "{name} {micros:.1}  ");
     }
-    let _ = write!(out, "max {:.1} µs", summary.max);
+    let (max, mean, samples) = (summary.max, summary.mean, summary.samples);
+    let _ = write!(out, "max {max:.1}  mean {mean:.1} µs, {samples} samples");
     out
 }
 
-fn latency_json(summary: &Summary) -> String {
-    let mut object = Object::default();
-    for (name, value) in summary.percentiles {
-        object.number(name, value);
+fn latency_json(summary: &Summary) -> Value {
+    let mut object = Map::new();
+    for (name, micros) in summary.percentiles {
+        object.insert(name.into(), json!(micros));
     }
-    object.number("max", summary.max);
-    object.number("mean", summary.mean);
-    object.raw("samples", &summary.samples.to_string());
-    object.finish()
+    object.insert("max".into(), json!(summary.max));
+    object.insert("mean".into(), json!(summary.mean));
+    object.insert("samples".into(), json!(summary.samples));
+    Value::Object(object)
 }
 
-fn findings_text(findings: &Findings) -> String {
-    let Findings {
-        lost,
-        duplicates,
-        disordered,
-        redelivered,
-        foreign,
-    } = findings;
-    let verdict = if findings.clean() { "clean" } else { "FAILED" };
-    format!(
-        "{verdict}: {lost} lost, {duplicates} duplicated, {disordered} out of order, \
-         {foreign} foreign ({redelivered} redelivered)"
-    )
-}
-
-fn findings_json(findings: &Findings) -> String {
-    let mut object = Object::default();
-    object.raw("clean", &findings.clean().to_string());
-    for (name, count) in [
+fn findings_named(findings: &Findings) -> [(&'static str, u64); 5] {
+    [
         ("lost", findings.lost),
         ("duplicates", findings.duplicates),
         ("disordered", findings.disordered),
         ("redelivered", findings.redelivered),
         ("foreign", findings.foreign),
-    ] {
-        object.raw(name, &count.to_string());
-    }
-    object.finish()
+    ]
 }
 
-/// A JSON object whose names need no escapes.
-#[derive(Default)]
-struct Object {
-    members: Vec<String>,
+fn findings_text(findings: &Findings) -> String {
+    let verdict = if findings.clean() { "clean" } else { "FAILED" };
+    let parts: Vec<_> = findings_named(findings)
+        .iter()
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    format!("{verdict}: {}", parts.join(", "))
 }
 
-impl Object {
-    fn raw(&mut self, name: &str, value: &str) {
-        self.members.push(format!("\"{name}\":{value}"));
+fn findings_json(findings: &Findings) -> Value {
+    let mut object = Map::new();
+    object.insert("clean".into(), json!(findings.clean()));
+    for (name, count) in findings_named(findings) {
+        object.insert(name.into(), json!(count));
     }
-
-    fn number(&mut self, name: &str, value: f64) {
-        self.raw(name, &format!("{value:.4}"));
-    }
-
-    fn finish(self) -> String {
-        format!("{{{}}}", self.members.join(","))
-    }
-}
-
-/// One second's progress.
-pub(crate) fn progress_line(second: u64, measured: bool, from: &Moment, to: &Moment) -> String {
-    let interval = Interval::between(from, to);
-    let mut out = format!("{second:>4} s{} ", if measured { " " } else { "*" });
-    for (name, count) in [
-        ("published", interval.published),
-        ("delivered", interval.delivered),
-        ("confirmed", interval.confirmed),
-    ] {
-        // Writing to a string cannot fail.
-        let _ = write!(out, " {name} {:>9.0}/s ", interval.rate(count));
-    }
-    if let (Some(cpu), Some(usage)) = (interval.broker_cpu, to.broker) {
-        let cores = cpu / interval.seconds;
-        let mib = usage.rss_kib / 1024;
-        let _ = write!(out, " broker {cores:.2} cores {mib} MiB");
-    }
-    out
+    Value::Object(object)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latency::Latency;
+    use crate::measure::Counts;
 
     fn report() -> Report {
         let mut latency = Latency::new().unwrap();
         latency.record(2_000);
-        Report {
-            mode: "run",
-            window: Interval {
-                seconds: 2.0,
+        let window = Interval {
+            seconds: 2.0,
+            counts: Counts {
                 published: 100,
                 delivered: 100,
-                broker_cpu: Some(0.001),
-                own_cpu: 0.0001,
-                ..Interval::default()
+                ..Counts::default()
             },
-            latency: latency.summary(),
-            confirm_latency: None,
-            broker_rss: Some((2048, 4096)),
-            findings: Some(Findings {
-                lost: 1,
-                ..Findings::default()
-            }),
-        }
+            broker_cpu: Some(0.001),
+            own_cpu: 0.0001,
+        };
+        let mut report = Report::new("run", window)
+            .with_latency("latency", latency)
+            .with_latency("confirm latency", Latency::new().unwrap());
+        report.broker_rss = Some((2048, 4096));
+        report.figures.push(Figure {
+            name: "each connection",
+            value: 1.5,
+            unit: "KiB",
+        });
+        report.findings = Some(Findings {
+            lost: 1,
+            ..Findings::default()
+        });
+        report
     }
 
     #[test]
     fn json_has_the_numbers() {
         let json = report().json();
-        for part in [
-            "\"mode\":\"run\"",
-            "\"published\":100",
-            "\"published_per_s\":50.0000",
-            "\"latency_us\":{\"p50\":2.0",
-            "\"broker_cpu_us_per_op\":5.0000",
-            "\"broker_rss_peak_kib\":4096",
-            "\"check\":{\"clean\":false,\"lost\":1",
+        for (pointer, want) in [
+            ("/mode", json!("run")),
+            ("/published", json!(100)),
+            ("/published_per_s", json!(50.0)),
+            ("/latency_us/samples", json!(1)),
+            ("/each_connection_kib", json!(1.5)),
+            ("/broker_cpu_us_per_op", json!(5.0)),
+            ("/broker_rss_peak_kib", json!(4096)),
+            ("/check/clean", json!(false)),
+            ("/check/lost", json!(1)),
         ] {
-            assert!(json.contains(part), "{part} in {json}");
+            assert_eq!(json.pointer(pointer), Some(&want), "{pointer} in {json}");
         }
-        assert_eq!(json.matches('{').count(), json.matches('}').count());
+        assert!(json.get("confirm_latency_us").is_none());
     }
 
     #[test]
     fn text_leaves_out_what_did_not_happen() {
         let text = report().text();
         assert!(text.contains("FAILED: 1 lost"), "{text}");
+        assert!(text.contains("each connection  1.5 KiB"), "{text}");
         assert!(!text.contains("confirm"), "{text}");
     }
 }

@@ -6,12 +6,12 @@ use crate::client::Client;
 use crate::consumer::{self, Consumer, Received};
 use crate::error::{Error, Result};
 use crate::latency::Latency;
-use crate::measure::{Gauges, Interval, Moment};
+use crate::measure::{Gauges, Interval};
 use crate::publisher::{self, Publisher, Sent};
 use crate::report::Report;
 use crate::shared::{Control, Phase, Progress};
 use crate::stamp::STAMP_LEN;
-use crate::template::Shape;
+use crate::target::Targets;
 use crate::topology::Topology;
 use crate::watch::{Ending, Watch};
 use std::sync::{Arc, Barrier};
@@ -21,14 +21,15 @@ use std::thread::{self, ScopedJoinHandle};
 pub(crate) fn run(args: &RunArgs) -> Result<bool> {
     args.verify()?;
     let topology = args.topology();
+    let targets = Targets::new(&args.broker)?;
     let control = Arc::new(Control::default());
     control.watch_interrupt();
-    let mut client = Client::open(&args.common.uri)?;
+    let mut client = Client::open(targets.of(0)?)?;
     let backlog = topology.declare(&mut client)?;
-    let outcome = work(args, &topology, &backlog, &control);
+    let outcome = work(args, &topology, &targets, &backlog, &control);
     // What someone else put there is not thrown away for an error of ours.
     let ours = outcome.is_ok() || backlog.iter().all(|count| *count == 0);
-    if ours && !args.common.keep {
+    if ours && !args.queues.keep {
         let deleted = topology.delete(&mut client);
         if outcome.is_ok() {
             deleted?;
@@ -36,16 +37,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool> {
     }
     client.close();
     let report = outcome?;
-    report.print(args.common.json);
+    report.print(&args.output);
     Ok(report.findings.is_none_or(|findings| findings.clean()))
 }
 
 /// Refuses or mentions messages from before.
 fn look_at_backlog(args: &RunArgs, backlog: u64) -> Result<()> {
-    if backlog == 0 || args.publishers == 0 {
+    if backlog == 0 || args.load.publishers == 0 {
         return Ok(());
     }
-    if args.check {
+    if args.load.check {
         return Err(Error::Usage(format!(
             "--check needs empty queues, and there are {backlog} messages in them"
         )));
@@ -54,19 +55,29 @@ fn look_at_backlog(args: &RunArgs, backlog: u64) -> Result<()> {
     Ok(())
 }
 
-fn work(args: &RunArgs, topology: &Topology, backlog: &[u64], control: &Control) -> Result<Report> {
+fn work(
+    args: &RunArgs,
+    topology: &Topology,
+    targets: &Targets,
+    backlog: &[u64],
+    control: &Control,
+) -> Result<Report> {
     look_at_backlog(args, backlog.iter().sum())?;
-    let gauges = Gauges::new(args.publishers, args.consumers, args.common.broker_pid);
+    let gauges = Gauges::new(
+        args.load.publishers,
+        args.load.consumers,
+        args.broker.broker_pid,
+    );
     let queues: Vec<QueueCheck> = topology
         .queues
         .iter()
         .map(|_| QueueCheck::default())
         .collect();
-    let publishers = publishers(args, topology, control, &gauges)?;
-    let consumers = consumers(args, topology, &queues, control, &gauges)?;
+    let publishers = publishers(args, topology, targets, control, &gauges)?;
+    let consumers = consumers(args, topology, targets, &queues, control, &gauges)?;
     let gate = Barrier::new(publishers.len() + consumers.len() + 1);
     let ending = ending(args, topology, backlog);
-    let mut watch = Watch::new(control, &gauges, ending, &args.common);
+    let mut watch = Watch::new(control, &gauges, ending, &args.output);
     watch.arm()?;
 
     thread::scope(|scope| {
@@ -91,22 +102,24 @@ fn work(args: &RunArgs, topology: &Topology, backlog: &[u64], control: &Control)
         gate.wait();
         let watched = watch.measure();
         control.set(Phase::Drain);
-        if args.check && watched.is_ok() {
+        if args.load.check && watched.is_ok() {
             watch.await_publishers();
         } else {
             control.set(Phase::Stop);
         }
         let sent = join(sending);
-        if let (true, Ok(sent)) = (args.check, &sent) {
-            watch.drain(expected(args, topology, sent), args.drain_timeout);
+        if let (true, Ok(sent)) = (args.load.check, &sent) {
+            watch.drain(expected(args, topology, sent), args.load.drain_timeout);
         }
         control.set(Phase::Stop);
         let received = join(receiving);
         // What stopped a worker tells more than what the watch saw of it.
         let (sent, received) = (sent?, received?);
         let (from, to) = watched?;
-        let bounds = (from, to, watch.peak_rss());
-        report(args, topology, &queues, bounds, sent, received)
+        let mut report = report(args, topology, &queues, sent, received)?;
+        report.window = Interval::between(&from, &to);
+        report.broker_rss = watch.broker_rss(&to);
+        Ok(report)
     })
 }
 
@@ -136,24 +149,20 @@ fn join<T>(handles: Vec<ScopedJoinHandle<'_, Result<T>>>) -> Result<Vec<T>> {
 fn publishers<'a>(
     args: &RunArgs,
     topology: &Topology,
+    targets: &Targets,
     control: &'a Control,
     gauges: &'a Gauges,
 ) -> Result<Vec<Publisher<'a>>> {
     let one = |(id, progress): (u16, &'a Progress)| {
-        let (exchange, routing_key) = topology.route(id.into());
         let job = publisher::Job {
             id,
-            shape: Shape {
-                exchange,
-                routing_key,
-                size: args.common.size,
-                persistent: args.common.persistent,
-            },
-            window: args.confirm.map(|window| window as usize),
-            rate: args.rate,
-            limit: args.common.count.unwrap_or(u64::MAX),
+            shape: args.shape(topology, id.into()),
+            window: args.load.confirm.map(|window| window as usize),
+            rate: args.load.rate,
+            limit: args.length.count.unwrap_or(u64::MAX),
         };
-        Publisher::new(Client::open(&args.common.uri)?, job, control, progress)
+        let client = Client::open(targets.of(id.into())?)?;
+        Publisher::new(client, job, control, progress)
     };
     (0..).zip(&gauges.publishers).map(one).collect()
 }
@@ -161,37 +170,39 @@ fn publishers<'a>(
 fn consumers<'a>(
     args: &RunArgs,
     topology: &Topology,
+    targets: &Targets,
     checks: &'a [QueueCheck],
     control: &'a Control,
     gauges: &'a Gauges,
 ) -> Result<Vec<Consumer<'a>>> {
     let queues = topology.queues.iter().zip(checks).cycle();
-    let one = |((queue, check), progress): ((&String, &'a QueueCheck), &'a Progress)| {
-        let drain = args.publishers == 0;
+    let one = |(number, ((queue, check), progress)): (
+        usize,
+        ((&String, &'a QueueCheck), &'a Progress),
+    )| {
+        let drain = args.load.publishers == 0;
         let job = consumer::Job {
             queue: queue.clone(),
-            prefetch: args.prefetch,
-            ack_every: args.ack_every,
-            timed: !drain && args.common.size >= STAMP_LEN,
-            publishers: args.publishers,
-            relaxed: args.ack_every == 0 && args.rate.is_none() && args.confirm.is_none(),
-            limit: args.common.count.filter(|_| drain).unwrap_or(u64::MAX),
+            prefetch: args.load.prefetch,
+            ack_every: args.load.ack_every,
+            timed: !drain && args.message.size.min() >= STAMP_LEN as u64,
+            publishers: args.load.publishers,
+            relaxed: args.load.ack_every == 0
+                && args.load.rate.is_none()
+                && args.load.confirm.is_none(),
+            limit: args.length.count.filter(|_| drain).unwrap_or(u64::MAX),
         };
-        let check = args.check.then_some(check);
-        Consumer::new(
-            Client::open(&args.common.uri)?,
-            job,
-            check,
-            control,
-            progress,
-        )
+        let check = args.load.check.then_some(check);
+        let client = Client::open(targets.of(number)?)?;
+        Consumer::new(client, job, check, control, progress)
     };
-    queues.zip(&gauges.consumers).map(one).collect()
+    let numbered = queues.zip(&gauges.consumers).enumerate();
+    numbered.map(one).collect()
 }
 
 /// Whether any consumer takes from the queue at `at`.
 fn consumed(args: &RunArgs, at: usize) -> bool {
-    at < usize::from(args.consumers)
+    at < usize::from(args.load.consumers)
 }
 
 /// How many deliveries the messages `sent` lead to.
@@ -213,24 +224,24 @@ fn expected(args: &RunArgs, topology: &Topology, sent: &[Sent]) -> u64 {
 
 /// What ends the measured window.
 fn ending(args: &RunArgs, topology: &Topology, backlog: &[u64]) -> Ending {
-    let drain = args.publishers == 0;
+    let drain = args.load.publishers == 0;
     let waiting: u64 = (backlog.iter().enumerate())
         .filter(|(at, _)| consumed(args, *at))
         .map(|(_, count)| count)
         .sum();
     let sent = |count| {
-        (0..args.publishers)
+        (0..args.load.publishers)
             .map(|id| (id, count))
             .collect::<Vec<_>>()
     };
-    let deliveries = match args.common.count {
+    let deliveries = match args.length.count {
         _ if drain => Some(waiting),
         Some(count) => Some(waiting + deliveries(args, topology, &sent(count))),
         None => None,
     };
     Ending {
-        warmup: args.common.warmup_ns(!drain),
-        time: args.common.time_ns(drain),
+        warmup: args.length.warmup_ns(!drain),
+        time: args.length.time_ns(drain),
         deliveries,
     }
 }
@@ -239,7 +250,6 @@ fn report(
     args: &RunArgs,
     topology: &Topology,
     queues: &[QueueCheck],
-    (from, to, peak): (Moment, Moment, u64),
     sent: Vec<Sent>,
     received: Vec<Received>,
 ) -> Result<Report> {
@@ -260,14 +270,9 @@ fn report(
         findings.add(&one.findings);
         latency.merge(one.latency);
     }
-    Ok(Report {
-        mode: "run",
-        window: Interval::between(&from, &to),
-        latency: latency.summary(),
-        confirm_latency: confirm_latency.summary(),
-        broker_rss: to
-            .broker
-            .map(|usage| (usage.rss_kib, peak.max(usage.rss_kib))),
-        findings: args.check.then_some(findings),
-    })
+    let mut report = Report::new("run", Interval::default())
+        .with_latency("latency", latency)
+        .with_latency("confirm latency", confirm_latency);
+    report.findings = args.load.check.then_some(findings);
+    Ok(report)
 }

@@ -1,10 +1,10 @@
 //! Watches the workers: begins and ends the measured window, prints progress, waits for the rest.
 
-use crate::args::CommonArgs;
+use crate::args::OutputArgs;
 use crate::clock;
 use crate::error::Result;
+use crate::live::Live;
 use crate::measure::{Gauges, Moment};
-use crate::report;
 use crate::shared::{Control, Phase};
 
 const TICK: u64 = 10_000_000;
@@ -30,7 +30,7 @@ pub(crate) struct Watch<'a> {
     control: &'a Control,
     gauges: &'a Gauges,
     ending: Ending,
-    quiet: bool,
+    live: Live,
     begin: u64,
     shown: Moment,
     seconds: u64,
@@ -43,13 +43,14 @@ impl<'a> Watch<'a> {
         control: &'a Control,
         gauges: &'a Gauges,
         ending: Ending,
-        common: &CommonArgs,
+        output: &OutputArgs,
     ) -> Self {
+        let seconds = ending.time.map(|time| (ending.warmup + time) / SECOND);
         Self {
             control,
             gauges,
             ending,
-            quiet: common.quiet,
+            live: Live::new(output, seconds),
             begin: 0,
             shown: Moment::default(),
             seconds: 0,
@@ -57,9 +58,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The most resident memory of the broker seen, in KiB.
-    pub(crate) fn peak_rss(&self) -> u64 {
-        self.peak_rss
+    /// The broker's resident memory in KiB: at `end`, and the most seen.
+    pub(crate) fn broker_rss(&self, end: &Moment) -> Option<(u64, u64)> {
+        let usage = end.broker?;
+        Some((usage.rss_kib, self.peak_rss.max(usage.rss_kib)))
     }
 
     /// Makes ready, before the load begins. Without a warm-up the window begins here, so that it
@@ -75,6 +77,12 @@ impl<'a> Watch<'a> {
 
     /// From the start of the load to the end of the measured window; gives its bounds.
     pub(crate) fn measure(&mut self) -> Result<(Moment, Moment)> {
+        let bounds = self.bounds();
+        self.live.end();
+        bounds
+    }
+
+    fn bounds(&mut self) -> Result<(Moment, Moment)> {
         let from = self.warm_up()?;
         let deadline = self.ending.time.map_or(u64::MAX, |time| from.time + time);
         while clock::now_ns() < deadline {
@@ -106,7 +114,7 @@ impl<'a> Watch<'a> {
 
     /// Whether the load has ended before its time.
     fn over(&self) -> bool {
-        if !self.control.running() {
+        if !self.control.running() || self.gauges.worked_all() {
             return true;
         }
         if !self.gauges.publishers.is_empty() && !self.gauges.published_all() {
@@ -136,11 +144,8 @@ impl<'a> Watch<'a> {
         if let Some(usage) = moment.broker {
             self.peak_rss = self.peak_rss.max(usage.rss_kib);
         }
-        if !self.quiet {
-            let measured = self.control.phase() == Phase::Measure;
-            let line = report::progress_line(self.seconds, measured, &self.shown, &moment);
-            eprintln!("{line}");
-        }
+        let measured = self.control.phase() == Phase::Measure;
+        self.live.show(self.seconds, measured, &self.shown, &moment);
         self.shown = moment;
         Ok(())
     }

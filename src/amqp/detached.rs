@@ -1,0 +1,65 @@
+//! A connection without a socket: octets in, octets out, when the caller wants it.
+//!
+//! Owns nothing but the state machine and its outbox. For whoever measures or drives the protocol
+//! without I/O; [`serve`](super::serve) is what a broker uses.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::outbox::Outbox;
+use super::{Connection, Settings};
+use crate::broker::Broker;
+
+/// See the module.
+pub struct Detached {
+    connection: Connection,
+}
+
+impl Detached {
+    /// A connection from loopback of which nothing has been heard.
+    pub fn new(broker: Arc<Broker>, settings: Arc<Settings>) -> Self {
+        let outbox = Arc::new(Outbox::default());
+        let id = broker.connect(outbox.clone());
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Detached {
+            connection: Connection::new(id, broker, settings, outbox, peer),
+        }
+    }
+
+    /// Takes what the client sent, as one read. Of `octets` a frame that is not whole yet is left.
+    pub fn receive(&mut self, octets: &mut BytesMut) {
+        self.connection.receive(octets);
+    }
+
+    /// Does what queues, the log and other connections have left for it.
+    pub fn work(&mut self) {
+        self.connection.work();
+    }
+
+    /// Octets that may be sent to the client now.
+    pub fn sendable_len(&mut self) -> usize {
+        self.connection.out().sendable_len()
+    }
+
+    /// Gives what may be sent to `write`, as one vectored write, which says how much it took.
+    ///
+    /// # Errors
+    /// Those of `write`; nothing counts as sent then.
+    pub fn send(
+        &mut self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let count = self.connection.out().write_with(write)?;
+        self.connection.written();
+        Ok(count)
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.connection.end();
+    }
+}
