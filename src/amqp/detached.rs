@@ -4,17 +4,20 @@
 //! without I/O; [`serve`](super::serve) is what a broker uses.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use super::outbox::Outbox;
 use super::{Connection, Settings};
+use crate::base::ConnectionId;
 use crate::broker::Broker;
 
 /// See the module.
 pub struct Detached {
+    id: ConnectionId,
+    broker: Arc<Broker>,
     connection: Connection,
 }
 
@@ -22,10 +25,13 @@ impl Detached {
     /// A connection from loopback of which nothing has been heard.
     pub fn new(broker: Arc<Broker>, settings: Arc<Settings>) -> Self {
         let outbox = Arc::new(Outbox::default());
-        let id = broker.connect(outbox.clone());
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        // There is no socket to have ports.
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let stats = broker.connect(outbox.clone(), address, address);
         Detached {
-            connection: Connection::new(id, broker, settings, outbox, peer),
+            id: stats.id(),
+            broker: Arc::clone(&broker),
+            connection: Connection::new(stats, broker, settings, outbox),
         }
     }
 
@@ -61,5 +67,6 @@ impl Detached {
 impl Drop for Detached {
     fn drop(&mut self) {
         self.connection.end();
+        self.broker.disconnect(self.id);
     }
 }
