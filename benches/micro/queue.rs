@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
-use warren::base::LogPos;
+use warren::base::{ConnectionId, LogPos};
 use warren::message::{Facts, Message};
 use warren::queue::{
     ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Effects, Queue, QueueOptions, Slot,
@@ -45,6 +45,8 @@ fn subscribe(queue: &mut Queue, no_ack: bool) -> Arc<Port> {
     let port = Arc::new(Port::default());
     let spec = ConsumerSpec {
         tag: "c".into(),
+        connection: ConnectionId(1),
+        arguments: Bytes::new(),
         token: ConsumerToken {
             channel: 1,
             number: 0,

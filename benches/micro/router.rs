@@ -1,15 +1,16 @@
 //! Finding the queues of a message, for each type of exchange and number of bindings.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::hint::black_box;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
-use warren::base::{Name, QueueId};
-use warren::queue::{QueueOptions, QueueRef, QueueSpec};
+use warren::base::Name;
 use warren::router::{
-    BindingArguments, Destination, ExchangeKind, ExchangeSpec, Graph, HashOn, HashProperty,
-    HeaderValue, MessageView, Routes,
+    BindingArguments, Destination, ExchangeKind, ExchangeSpec, Graph, HashProperty, HeaderValue,
+    MessageView, Routes, Target,
 };
 
 const BINDINGS: [usize; 3] = [10, 1_000, 100_000];
@@ -19,17 +20,46 @@ fn scatter(number: usize) -> usize {
     number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
 }
 
-fn queue(number: usize) -> QueueRef {
-    QueueRef::new(QueueSpec {
-        id: QueueId(number as u64),
-        vhost: "/".into(),
-        name: format!("q{number}").into(),
-        durable: false,
-        exclusive_to: None,
-        auto_delete: false,
-        arguments: Bytes::new(),
-        options: QueueOptions::default(),
-    })
+/// A handle as the broker has it: shared, and compared by the id inside.
+#[derive(Clone, Debug)]
+struct Queue(Arc<(u64, [u64; 30])>);
+
+impl Queue {
+    fn new(number: usize) -> Self {
+        Queue(Arc::new((number as u64, [0; 30])))
+    }
+}
+
+impl PartialEq for Queue {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.0 == other.0.0
+    }
+}
+
+impl Eq for Queue {}
+
+impl PartialOrd for Queue {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queue {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.0.cmp(&other.0.0)
+    }
+}
+
+impl Hash for Queue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.0.hash(state);
+    }
+}
+
+impl Target for Queue {
+    fn name(&self) -> Name {
+        format!("q{}", self.0.0).into()
+    }
 }
 
 fn headers(number: usize) -> [(&'static [u8], HeaderValue<'static>); 2] {
@@ -134,18 +164,9 @@ const SETTINGS: [Setting; 8] = [
     },
 ];
 
-fn graph(setting: &Setting, count: usize) -> Graph<QueueRef> {
+fn graph(setting: &Setting, count: usize) -> Graph<Queue> {
     let mut graph = Graph::new();
-    graph.insert(ExchangeSpec {
-        name: Name::from("x"),
-        kind: setting.kind,
-        durable: true,
-        auto_delete: false,
-        internal: false,
-        arguments: Bytes::new(),
-        alternate: None,
-        hash_on: HashOn::default(),
-    });
+    graph.insert(ExchangeSpec::plain("x".into(), setting.kind));
     for number in 0..count {
         let arguments = match setting.kind {
             ExchangeKind::Headers => BindingArguments::new(
@@ -154,7 +175,10 @@ fn graph(setting: &Setting, count: usize) -> Graph<QueueRef> {
             ),
             _ => BindingArguments::default(),
         };
-        let (key, to) = ((setting.bound)(number), Destination::Queue(queue(number)));
+        let (key, to) = (
+            (setting.bound)(number),
+            Destination::Queue(Queue::new(number)),
+        );
         graph.bind(b"x", to, key.as_bytes(), arguments).unwrap();
     }
     graph
@@ -180,7 +204,30 @@ fn route(group: &mut BenchmarkGroup<'_, WallTime>, setting: &Setting, count: usi
     });
 }
 
+/// One more queue bound to a clone of what is published, as a change of the topology does it, and
+/// taken out again.
+fn bind(group: &mut BenchmarkGroup<'_, WallTime>, setting: &Setting, count: usize) {
+    let published = graph(setting, count);
+    let (key, to) = ((setting.sent)(count), Destination::Queue(Queue::new(count)));
+    group.bench_function(BenchmarkId::new(setting.name, count), |bench| {
+        bench.iter(|| {
+            let mut next = published.clone();
+            let arguments = BindingArguments::default();
+            next.bind(b"x", to.clone(), key.as_bytes(), arguments)
+                .unwrap();
+            black_box(next.remove_destination(&to)).bindings.len()
+        });
+    });
+}
+
 pub fn benches(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("bind and remove");
+    for setting in SETTINGS.iter().take(2) {
+        for count in BINDINGS {
+            bind(&mut group, setting, count);
+        }
+    }
+    group.finish();
     let mut group = criterion.benchmark_group("route");
     for setting in &SETTINGS {
         for count in BINDINGS {

@@ -1,6 +1,5 @@
 //! The codec against `amq-protocol` as an independent peer, and against hostile octets.
 
-mod costs;
 mod frames;
 mod hostile;
 mod methods;

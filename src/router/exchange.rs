@@ -111,6 +111,22 @@ pub struct ExchangeSpec {
 const DELAYED_TYPE: &str = "x-delayed-message";
 
 impl ExchangeSpec {
+    /// A transient exchange without any options.
+    pub fn plain(name: Name, kind: ExchangeKind) -> Self {
+        ExchangeSpec {
+            name,
+            kind,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: Bytes::new(),
+            alternate: None,
+            hash_on: HashOn::default(),
+            history_len: 0,
+            delayed: false,
+        }
+    }
+
     /// Its type on the wire.
     pub fn type_name(&self) -> &'static str {
         match self.delayed {

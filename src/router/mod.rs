@@ -21,8 +21,6 @@ mod graph;
 mod hash;
 mod headers;
 mod lineup;
-#[cfg(test)]
-mod measure;
 mod message;
 #[cfg(test)]
 mod model;
