@@ -50,7 +50,7 @@ fn decode(stream: &Bytes) {
     }
 }
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let stream = publishes();
     let mut group = criterion.benchmark_group("codec, each message");
     group.throughput(Throughput::Elements(RUN as u64));

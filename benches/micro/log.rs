@@ -7,7 +7,7 @@ use warren::store::{Durability, Options, Store};
 /// As many messages as a batch often has.
 const RUN: usize = 100;
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         durability: Durability::Os,

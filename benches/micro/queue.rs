@@ -67,7 +67,7 @@ fn publish(queue: &mut Queue, messages: &[Message], effects: &mut Effects) {
     }
 }
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue, each message");
     group.throughput(Throughput::Elements(RUN as u64));
     let alike: Vec<_> = (0..RUN).map(|_| message(0)).collect();

@@ -220,7 +220,7 @@ fn bind(group: &mut BenchmarkGroup<'_, WallTime>, setting: &Setting, count: usiz
     });
 }
 
-pub fn benches(criterion: &mut Criterion) {
+pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("bind and remove");
     for setting in SETTINGS.iter().take(2) {
         for count in BINDINGS {
