@@ -44,6 +44,10 @@ pub struct Amqp {
     pub handshake_timeout_s: u64,
     /// Largest message body, in octets.
     pub max_message_bytes: u64,
+    /// Milliseconds in which consumers of quorum queues must settle a delivery; 0 is for ever.
+    pub consumer_timeout_ms: u64,
+    /// That a consumer is late closes its channel, and the limit holds for classic queues too.
+    pub consumer_timeout_closes_channel: bool,
 }
 
 /// What a confirm means, and the log's shape.
@@ -107,6 +111,8 @@ impl Default for Amqp {
             heartbeat_s: limits::HEARTBEAT_S,
             handshake_timeout_s: limits::HANDSHAKE_TIMEOUT.as_secs(),
             max_message_bytes: limits::MAX_MESSAGE_BYTES,
+            consumer_timeout_ms: limits::CONSUMER_TIMEOUT_MS,
+            consumer_timeout_closes_channel: false,
         }
     }
 }

@@ -15,6 +15,7 @@ use super::confirms::Confirms;
 use super::ledger::{Ledger, Outstanding};
 use super::link::Link;
 use super::outbox::ChannelCredit;
+use super::patience::Patience;
 use super::reply_to::ReplyConsumer;
 use super::transaction::Transaction;
 use crate::base::{AmqpError, LogPos, Name};
@@ -33,6 +34,10 @@ pub(super) struct Consumer {
     pub(super) key: ConsumerKey,
     /// The queue's number in the ledger.
     pub(super) source: u32,
+    /// Its own number there; no other consumer of the channel ever has it.
+    pub(super) serial: u32,
+    /// How long it may take to settle a delivery, if that is limited (A6.13).
+    pub(super) patience: Option<Patience>,
 }
 
 /// What a channel error leaves behind until the client has answered.
@@ -70,6 +75,7 @@ pub(super) struct Channel {
     pub(super) ledger: Ledger,
     /// By the number in a delivery's token.
     pub(super) consumers: Slab<Consumer>,
+    pub(super) last_serial: u32,
     /// For consumers that come (A6.1).
     pub(super) prefetch: u32,
     pub(super) credit: Arc<ChannelCredit>,
@@ -101,6 +107,7 @@ impl Channel {
             transaction: None,
             ledger: Ledger::default(),
             consumers: Slab::new(),
+            last_serial: 0,
             prefetch: 0,
             credit: Arc::new(ChannelCredit::default()),
             turn: 0,
@@ -245,7 +252,7 @@ impl Channel {
     /// Acks as a part of the publisher's next batch in the log. Whether consumers wait for the credit
     /// that it gives back: resume them once that batch is flushed.
     pub(super) fn ack_with_publishes(&mut self, taken: &[Outstanding]) -> bool {
-        let credited = taken.iter().filter(|o| o.credited).count() as u32;
+        let credited = taken.iter().filter(|o| o.credited()).count() as u32;
         self.stats.acked.add(taken.len() as u64);
         for acked in taken {
             if let Some(queue) = self.ledger.queue(acked.source) {
@@ -378,7 +385,7 @@ impl Channel {
         if settled.is_empty() {
             return Ok(());
         }
-        let credited = settled.iter().filter(|o| o.credited).count() as u32;
+        let credited = settled.iter().filter(|o| o.credited()).count() as u32;
         // Stable: within a queue the order of delivery stays.
         settled.sort_by_key(|o| o.source);
         let mut result = Ok(());
@@ -455,7 +462,7 @@ impl Channel {
             return self.ledger.skip();
         }
         let source = self.ledger.source(queue);
-        let tag = self.ledger.push(source, slot, false);
+        let tag = self.ledger.push(source, slot, 0);
         self.stats.unacked.set(self.ledger.len() as u64);
         tag
     }

@@ -15,7 +15,7 @@ use super::link::Link;
 use super::outbox::Port;
 use super::replies;
 use crate::base::{AmqpError, Name, Resource};
-use crate::broker::queue_arguments::consumer_priority;
+use crate::broker::queue_arguments::of_consumer;
 use crate::broker::replies::REPLY_TO;
 use crate::broker::{BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name};
 use crate::codec::{Command, Method, RawTable};
@@ -285,7 +285,13 @@ impl Channel {
         }
         let queue = self.named_queue(m.queue.as_str(), link)?;
         let at = Resource::queue(&queue.name, &queue.vhost);
-        let priority = consumer_priority(arguments, at)?;
+        let asked = of_consumer(arguments, at)?;
+        let patience = match m.no_ack {
+            true => None,
+            false => link.patience(&queue, asked.timeout_ms),
+        };
+        self.last_serial += 1;
+        let serial = self.last_serial;
         let source = self.ledger.source(&queue);
         let place = self.consumers.vacant_entry();
         let token = ConsumerToken {
@@ -301,7 +307,7 @@ impl Channel {
             no_ack: m.no_ack,
             exclusive: m.exclusive,
             prefetch: self.prefetch,
-            priority,
+            priority: asked.priority,
             port: Arc::new(port),
         };
         let key = link.vhost.subscribe(&queue, spec)?;
@@ -310,6 +316,8 @@ impl Channel {
             queue: queue.clone(),
             key,
             source,
+            serial,
+            patience,
         });
         self.stats.consumers.set(self.consumers.len() as u64);
         link.reply(self.number, m.nowait, &replies::consume_ok(&tag));

@@ -4,7 +4,7 @@
 //! what lies between. Never waits: the task around it reads, writes and keeps time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amq_protocol::protocol::{AMQPClass, connection};
 use bytes::BytesMut;
@@ -290,6 +290,7 @@ impl Connection {
             outbox: Arc::clone(&self.outbox),
             out: std::mem::take(&mut self.early),
             exclusive: Vec::new(),
+            look_every: None,
         };
         link.send(0, &replies::connection_open_ok());
         self.stage = Stage::Session(Box::new(Session::new(link, tuned.channel_max)));
@@ -400,6 +401,23 @@ impl Connection {
         };
         if let Some(reason) = reason {
             self.close(&reason);
+        }
+    }
+
+    /// How often [`Self::look`] is to be called, if at all.
+    pub(super) fn look_every(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Session(session) if self.phase == Phase::Open => session.link.look_every,
+            _ => None,
+        }
+    }
+
+    /// Looks for consumers that are late.
+    pub(super) fn look(&mut self, now: Instant) {
+        if let Stage::Session(session) = &mut self.stage
+            && let Err(fault) = session.look(now)
+        {
+            self.close(&fault);
         }
     }
 

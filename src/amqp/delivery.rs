@@ -35,7 +35,7 @@ impl Channel {
                 }
                 slot => {
                     self.stats.delivered.add(1);
-                    let tag = self.ledger.push(consumer.source, slot, true);
+                    let tag = self.ledger.push(consumer.source, slot, consumer.serial);
                     self.stats.unacked.set(self.ledger.len() as u64);
                     tag
                 }

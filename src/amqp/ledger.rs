@@ -15,8 +15,15 @@ pub(super) struct Outstanding {
     pub(super) source: u32,
     /// Where it stands there; [`Slot::NONE`] once settled out of order.
     pub(super) slot: Slot,
+    /// Serial number of the consumer it went to; 0 if it was got, or is its queue's again.
+    consumer: u32,
+}
+
+impl Outstanding {
     /// Whether it took from the channel's shared credit: consumed, not got.
-    pub(super) credited: bool,
+    pub(super) fn credited(&self) -> bool {
+        self.consumer != 0
+    }
 }
 
 /// So few settled entries are not worth a sweep.
@@ -40,16 +47,38 @@ impl Ledger {
         self.last_tag
     }
 
-    /// The next delivery tag, for a delivery that waits for its ack.
-    pub(super) fn push(&mut self, source: u32, slot: Slot, credited: bool) -> u64 {
+    /// The next delivery tag, for a delivery that waits for its ack. `consumer` is 0 for a message that was
+    /// got.
+    pub(super) fn push(&mut self, source: u32, slot: Slot, consumer: u32) -> u64 {
         let tag = self.skip();
         self.outstanding.push_back(Outstanding {
             tag,
             source,
             slot,
-            credited,
+            consumer,
         });
         tag
+    }
+
+    /// The delivery tag given last.
+    pub(super) fn last_tag(&self) -> u64 {
+        self.last_tag
+    }
+
+    /// Whether a consumer has yet to settle a delivery with a tag up to `tag`.
+    pub(super) fn owes(&self, consumer: u32, tag: u64) -> bool {
+        let mut old = self.outstanding.iter().take_while(|o| o.tag <= tag);
+        old.any(|o| o.consumer == consumer && o.slot != Slot::NONE)
+    }
+
+    /// Takes all that a consumer has not settled, but lets it settle that still, to no effect.
+    pub(super) fn take_back(&mut self, consumer: u32, out: &mut Vec<Outstanding>) {
+        let owed = |o: &&mut Outstanding| o.consumer == consumer && o.slot != Slot::NONE;
+        for outstanding in self.outstanding.iter_mut().filter(owed) {
+            out.push(*outstanding);
+            outstanding.slot = Slot::GONE;
+            outstanding.consumer = 0;
+        }
     }
 
     /// The number under which deliveries from `queue` are entered.
@@ -158,9 +187,9 @@ mod tests {
     fn memory_follows_what_is_outstanding() {
         let mut ledger = Ledger::default();
         let mut out = Vec::new();
-        let stuck = ledger.push(0, Slot::SOME, true);
+        let stuck = ledger.push(0, Slot::SOME, 1);
         for _ in 0..10_000 {
-            let tag = ledger.push(0, Slot::SOME, true);
+            let tag = ledger.push(0, Slot::SOME, 1);
             assert!(ledger.take(tag, false, &mut out));
             assert!(!ledger.take(tag, false, &mut out), "acked twice");
         }
@@ -172,6 +201,27 @@ mod tests {
         assert!(ledger.take(stuck, false, &mut out));
         assert!(ledger.outstanding.is_empty());
         assert_eq!(out.len(), 10_001);
+    }
+
+    #[test]
+    fn a6_13_what_is_taken_back_can_still_be_acked() {
+        let mut ledger = Ledger::default();
+        let tags: Vec<u64> = [1, 2, 1]
+            .map(|consumer| ledger.push(0, Slot::SOME, consumer))
+            .into();
+        assert!(ledger.owes(1, 1) && ledger.owes(2, 2) && !ledger.owes(2, 1));
+        let mut out = Vec::new();
+        ledger.take_back(1, &mut out);
+        assert_eq!(out.iter().map(|o| o.tag).collect::<Vec<_>>(), [1, 3]);
+        assert!(out.iter().all(|o| o.slot == Slot::SOME && o.credited()));
+        assert!(!ledger.owes(1, 3) && ledger.owes(2, 3));
+        out.clear();
+        for tag in tags {
+            assert!(ledger.take(tag, false, &mut out), "{tag}");
+        }
+        let slots: Vec<_> = out.iter().map(|o| (o.slot, o.credited())).collect();
+        let gone = (Slot::GONE, false);
+        assert_eq!(slots, [gone, (Slot::SOME, true), gone]);
     }
 
     proptest! {
@@ -189,7 +239,7 @@ mod tests {
                     if step == 0 {
                         prop_assert_eq!(ledger.skip(), last);
                     } else {
-                        prop_assert_eq!(ledger.push(0, Slot::SOME, true), last);
+                        prop_assert_eq!(ledger.push(0, Slot::SOME, 1), last);
                         model.push(last);
                     }
                     continue;

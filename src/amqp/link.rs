@@ -3,18 +3,20 @@
 //! Owns how a reply is written and when it must wait for the disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amq_protocol::protocol::AMQPClass;
 use bytes::BytesMut;
 
 use super::outbox::Outbox;
+use super::patience::Patience;
 use super::{OutBuffer, Settings};
 use crate::auth::Actor;
 use crate::base::{AmqpError, ConnectionId, LogPos};
 use crate::broker::stats::ConnectionStats;
 use crate::broker::{Broker, Durably, Seat, Vhost};
 use crate::codec::encode;
-use crate::queue::QueueRef;
+use crate::queue::{QueueKind, QueueRef};
 
 /// What a client says it can do (A1.4).
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +42,8 @@ pub(super) struct Link {
     pub(super) out: OutBuffer,
     /// Exclusive queues declared here; they go with the connection (A4.3).
     pub(super) exclusive: Vec<QueueRef>,
+    /// How often consumers must be looked at for being late; not at all if none has a limit.
+    pub(super) look_every: Option<Duration>,
 }
 
 impl Link {
@@ -81,6 +85,26 @@ impl Link {
         if end > self.broker.log().durable() {
             self.out.gate(end);
         }
+    }
+
+    /// What holds for a consumer that settles: its own limit, its queue's, or the broker's, in this order
+    /// (A6.13).
+    pub(super) fn patience(&mut self, queue: &QueueRef, own_ms: Option<u64>) -> Option<Patience> {
+        let settings = &self.settings;
+        let everywhere = settings.consumer_timeout_closes_channel;
+        let of_queue_ms = queue.lock().options().consumer_timeout_ms;
+        let general_ms = (everywhere || queue.options.kind == QueueKind::Quorum)
+            .then_some(settings.consumer_timeout_ms);
+        let limit_ms = own_ms.or(of_queue_ms).or(general_ms);
+        let patience = Patience::new(limit_ms.filter(|&ms| ms > 0)?);
+        let every = patience.look_every();
+        self.look_every = Some(self.look_every.map_or(every, |other| other.min(every)));
+        Some(patience)
+    }
+
+    /// Whether a consumer that is late closes its channel.
+    pub(super) fn closes_for_late(&self) -> bool {
+        self.settings.consumer_timeout_closes_channel || !self.capabilities.consumer_cancel_notify
     }
 
     /// Deletes the exclusive queues.

@@ -26,6 +26,7 @@ mod out_buffer;
 mod outbox;
 #[cfg(test)]
 mod outbox_tests;
+mod patience;
 mod replies;
 mod reply_to;
 mod session;
@@ -56,6 +57,11 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// Largest message body, in octets.
     pub max_message_bytes: u64,
+    /// How long a consumer of a quorum queue may take to settle a delivery, unless told otherwise; 0 is for
+    /// ever (A6.13).
+    pub consumer_timeout_ms: u64,
+    /// That a consumer is late closes its channel, and the limit holds for every type of queue, as before 4.3.
+    pub consumer_timeout_closes_channel: bool,
 }
 
 impl From<&Config> for Settings {
@@ -66,6 +72,8 @@ impl From<&Config> for Settings {
             heartbeat_s: config.amqp.heartbeat_s,
             handshake_timeout: Duration::from_secs(config.amqp.handshake_timeout_s),
             max_message_bytes: config.amqp.max_message_bytes,
+            consumer_timeout_ms: config.amqp.consumer_timeout_ms,
+            consumer_timeout_closes_channel: config.amqp.consumer_timeout_closes_channel,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Owns the channels and the order of work: frames in the order they came, then one flush of every
 //! channel that has something, then what other tasks left in the outbox.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tracing::warn;
 
@@ -252,6 +254,33 @@ impl Session {
             }
         }
         reason
+    }
+
+    /// Looks for consumers that have not settled a delivery in their time (A6.13). They are cancelled, or
+    /// their channel is closed if the client does not know such a cancel.
+    pub(super) fn look(&mut self, now: Instant) -> Result<(), AmqpError> {
+        let numbers: Vec<u16> = self.channels.iter_mut().map(|c| c.number).collect();
+        for number in numbers {
+            while let Some(channel) = self.channels.get(number)
+                && channel.state == State::Open
+                && let Some(late) = channel.late_consumer(now)
+            {
+                if self.link.closes_for_late() {
+                    let fault = channel.late_fault(late);
+                    self.fail_channel(number, &fault)?;
+                    break;
+                }
+                channel.flush(&mut self.link)?;
+                channel.stop_late(late, &self.link)?;
+                self.take_news();
+                if let Some(channel) = self.channels.get(number) {
+                    channel.cancel_late(late, &mut self.link)?;
+                }
+            }
+        }
+        let limited = self.channels.iter_mut().filter_map(|c| c.look_every());
+        self.link.look_every = limited.min();
+        Ok(())
     }
 
     /// The log position that something here waits for.

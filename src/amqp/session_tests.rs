@@ -81,6 +81,7 @@ impl Bench {
             outbox: outbox.clone(),
             out: OutBuffer::default(),
             exclusive: Vec::new(),
+            look_every: None,
         };
         let mut bench = Bench {
             session: Session::new(link, 10),

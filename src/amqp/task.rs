@@ -85,7 +85,9 @@ impl Task {
         let began = Instant::now();
         let mut phase = Phase::Handshake;
         let timer = sleep_until(began + handshake_timeout);
-        tokio::pin!(timer);
+        let look = sleep_until(began);
+        tokio::pin!(timer, look);
+        let mut look_every = None;
         let mut unyielded_bytes = 0;
 
         loop {
@@ -106,6 +108,11 @@ impl Task {
                 if let Some(next) = self.deadline(phase) {
                     timer.as_mut().reset(next);
                 }
+            }
+            if look_every != self.connection.look_every() {
+                look_every = self.connection.look_every();
+                look.as_mut()
+                    .reset(Instant::now() + look_every.unwrap_or_default());
             }
             let interest = self.interest();
             if unyielded_bytes >= YIELD_AFTER_BYTES {
@@ -128,6 +135,11 @@ impl Task {
                     self.connection.logged_in(result, &mut self.input.buf);
                 }
                 () = timer.as_mut() => self.on_timer(timer.as_mut())?,
+                () = look.as_mut(), if look_every.is_some() => {
+                    let now = Instant::now();
+                    self.connection.look(now.into_std());
+                    look.as_mut().reset(now + look_every.unwrap_or_default());
+                }
             }
         }
     }

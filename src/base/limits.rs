@@ -69,6 +69,9 @@ pub const TABLE_DEPTH_MAX: usize = 64;
 /// The longest time to live or expiry, ms: ten years (A4, `x-expires`, `x-message-ttl`).
 pub const EXPIRY_MAX_MS: i64 = 315_360_000_000;
 
+/// In which a consumer of a quorum queue must settle a delivery, ms: half an hour (A6.13).
+pub const CONSUMER_TIMEOUT_MS: u64 = 30 * 60 * 1000;
+
 /// The longest delay of a message, ms: what a timer of RabbitMQ's plugin can be set to (A3.11).
 pub const DELAY_MAX_MS: u64 = u32::MAX as u64;
 

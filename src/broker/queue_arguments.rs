@@ -64,6 +64,8 @@ const KNOWN: &[Known] = &[
     both("x-single-active-consumer"),
     // RabbitMQ: quorum queues only (A6.14).
     both("x-delivery-limit"),
+    // 4.3: quorum queues only (A6.13).
+    both("x-consumer-timeout"),
     quorum("x-quorum-initial-group-size"),
     quorum("x-max-in-memory-length"),
     quorum("x-max-in-memory-bytes"),
@@ -155,12 +157,22 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
         }),
         delivery_limit: read.delivery_limit(kind)?,
         single_active: read.flag("x-single-active-consumer")?,
+        consumer_timeout_ms: read.duration_ms("x-consumer-timeout")?,
         delays: false,
     })
 }
 
-/// A consumer's `x-priority` (A6.4); 0 if absent. The other consumer arguments are only checked.
-pub fn consumer_priority(table: &RawTable, at: Resource<'_>) -> Result<i64, AmqpError> {
+/// What the arguments of basic.consume ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerArguments {
+    /// `x-priority` (A6.4); 0 if absent.
+    pub priority: i64,
+    /// `x-consumer-timeout` (A6.13).
+    pub timeout_ms: Option<u64>,
+}
+
+/// Reads a consumer's arguments. Those without a meaning here are only checked.
+pub fn of_consumer(table: &RawTable, at: Resource<'_>) -> Result<ConsumerArguments, AmqpError> {
     let read = Reader { table, at };
     read.flag("x-cancel-on-ha-failover")?;
     if table.get("x-stream-offset").is_some() {
@@ -171,7 +183,10 @@ pub fn consumer_priority(table: &RawTable, at: Resource<'_>) -> Result<i64, Amqp
             queue_type,
         ));
     }
-    read.integer("x-priority").map(Option::unwrap_or_default)
+    Ok(ConsumerArguments {
+        priority: read.integer("x-priority")?.unwrap_or_default(),
+        timeout_ms: read.duration_ms("x-consumer-timeout")?,
+    })
 }
 
 /// Arguments with the words for what is wrong with them.
@@ -318,6 +333,7 @@ mod tests {
                 ("x-dead-letter-routing-key", Value::LongStr(b"dead")),
                 ("x-delivery-limit", Value::I32(3)),
                 ("x-single-active-consumer", Value::Bool(true)),
+                ("x-consumer-timeout", Value::I32(9)),
                 ("x-queue-type", Value::LongStr(b"classic")),
                 ("x-queue-mode", Value::LongStr(b"lazy")),
                 ("x-something-else", Value::Void),
@@ -338,6 +354,7 @@ mod tests {
             }),
             delivery_limit: Some(3),
             single_active: true,
+            consumer_timeout_ms: Some(9),
             delays: false,
         };
         assert_eq!(options, Ok(expected));

@@ -18,6 +18,9 @@ impl Slot {
     /// What a delivery without acks carries.
     pub const NONE: Slot = Slot(u32::MAX);
 
+    /// Of a message that is its queue's again: settling it does nothing.
+    pub const GONE: Slot = Slot(u32::MAX - 1);
+
     /// Any slot that is not [`Self::NONE`].
     #[cfg(test)]
     pub(crate) const SOME: Slot = Slot(0);

@@ -85,6 +85,8 @@ pub struct QueueOptions {
     pub delivery_limit: Option<u32>,
     /// One consumer at a time gets messages (A6.5).
     pub single_active: bool,
+    /// In which a consumer must settle a delivery, in milliseconds; 0 is for ever (A6.13).
+    pub consumer_timeout_ms: Option<u64>,
     /// Messages expire when their delay is over (A3.11), and not by their own expiration.
     pub delays: bool,
 }

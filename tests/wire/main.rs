@@ -26,6 +26,7 @@ mod heartbeats;
 mod hostile;
 mod login;
 mod octets;
+mod patience;
 mod publish;
 mod say;
 mod settle;

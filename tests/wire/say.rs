@@ -149,6 +149,12 @@ pub(crate) fn consume(queue: &str, tag: &str, no_ack: bool) -> Fields {
     consume.u8(u8::from(no_ack) << 1).u32(0)
 }
 
+/// With arguments: the entries of a table.
+pub(crate) fn consume_with(queue: &str, tag: &str, arguments: &[u8]) -> Fields {
+    let consume = method((60, 20)).u16(0).short(queue).short(tag);
+    consume.u8(0).long(arguments)
+}
+
 pub(crate) fn cancel(tag: &str) -> Fields {
     method((60, 30)).short(tag).u8(0)
 }
