@@ -4,10 +4,14 @@
 //! unknown key is a fault, never ignored. `config/warren.toml` documents each key; a test holds it
 //! equal to the defaults here.
 
+mod http;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use http::{Address, Management, Metrics};
 
 use crate::auth::Pattern;
 use crate::base::limits;
@@ -28,6 +32,10 @@ pub struct Config {
     pub storage: Storage,
     /// Logging in, and the user that a new data directory has.
     pub auth: Auth,
+    /// The HTTP API and the pages.
+    pub management: Management,
+    /// Prometheus.
+    pub metrics: Metrics,
 }
 
 /// The protocol's limits, as offered to clients in connection.tune.
@@ -99,6 +107,8 @@ impl Default for Config {
             amqp: Amqp::default(),
             storage: Storage::default(),
             auth: Auth::default(),
+            management: Management::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -265,6 +275,16 @@ impl Config {
                 reason: fault.to_string(),
             })?;
         }
+        let prefix = &self.management.path_prefix;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+        let starts = prefix.is_empty() || (prefix.starts_with('/') && prefix.len() > 1);
+        if !starts || !prefix.chars().all(plain) {
+            return Err(ConfigError::OutOfRange {
+                key: "management.path_prefix",
+                value: format!("{prefix:?}"),
+                reason: "must begin with / and hold letters, digits and -._~/ only".to_owned(),
+            });
+        }
         if self.listen.is_empty() {
             let reason = "needs at least one ADDR:PORT".to_owned();
             return Err(ConfigError::OutOfRange {
@@ -343,6 +363,18 @@ mod tests {
         for text in ["listen = 5", "x", "[amqp]\nheartbeat_s = -1", "listen = []"] {
             assert!(!fault(text).contains('\n'), "{text}");
         }
+    }
+
+    #[test]
+    fn http_can_be_off_and_have_a_prefix() {
+        let read = |text: &str| Config::parse(text, "w.toml");
+        let config = read("[management]\nlisten = \"off\"\npath_prefix = \"/warren\"").unwrap();
+        assert_eq!(config.management.listen.get(), None);
+        for wrong in ["warren", "/", "/a{b}", "/a b"] {
+            let fault = read(&format!("[management]\npath_prefix = {wrong:?}")).unwrap_err();
+            assert!(fault.to_string().starts_with("w.toml:2: "), "{fault}");
+        }
+        assert!(read("[metrics]\nlisten = \"nowhere\"").is_err());
     }
 
     #[test]

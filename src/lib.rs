@@ -27,4 +27,6 @@ pub mod amqp;
 
 pub mod net;
 
+pub mod management;
+
 pub mod server;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use warren::config::Config;
+use warren::config::{Address, Config};
 use warren::server;
 
 // Messages are freed by another thread than the one that allocated them.
@@ -34,6 +34,14 @@ struct Flags {
     /// Address to listen on for AMQP, may be given several times [default: 127.0.0.1:5672]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<SocketAddr>,
+
+    /// Address of the HTTP API and the pages, or "off" [default: 127.0.0.1:15672]
+    #[arg(long, value_name = "ADDR:PORT")]
+    management: Option<Address>,
+
+    /// Address of the Prometheus endpoint, or "off" [default: 127.0.0.1:15692]
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<Address>,
 
     /// What to log: error, warn, info, debug, trace, or a filter like "warn,warren::amqp=debug"
     #[arg(long, value_name = "FILTER")]
@@ -107,6 +115,12 @@ fn configure(flags: Flags) -> Result<Config, String> {
     }
     if !flags.listen.is_empty() {
         config.listen = flags.listen;
+    }
+    if let Some(address) = flags.management {
+        config.management.listen = address;
+    }
+    if let Some(address) = flags.metrics {
+        config.metrics.listen = address;
     }
     if let Some(filter) = flags.log {
         config.log = filter;

@@ -15,6 +15,7 @@ use crate::base::AmqpError;
 use crate::base::limits::SHUTDOWN_GRACE;
 use crate::broker::{Broker, OpenError};
 use crate::config::Config;
+use crate::management::HttpServers;
 use crate::net::Listeners;
 
 /// Why the broker did not start, or stopped on a fault; one line for the operator.
@@ -53,11 +54,16 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     // Before recovery, which may take long: a port in use is told at once.
     let listeners =
         Listeners::bind(&config.listen).map_err(|(address, e)| listen_fault(address, &e))?;
+    let http = HttpServers::bind(&config).map_err(|(address, e)| listen_fault(address, &e))?;
     let settings = amqp::Settings::from(&config);
     let broker = Arc::new(Broker::open(&config)?);
     for address in listeners.addresses() {
         info!(%address, "listening for AMQP 0-9-1");
     }
+    let amqp = listeners.addresses().map(|address| ("amqp", address));
+    let http = http
+        .start(Arc::clone(&broker), &config, amqp)
+        .map_err(ServerError::Runtime)?;
     let connections = listeners.accept(Arc::clone(&broker), Arc::new(settings));
     let clock = tokio::spawn({
         let broker = Arc::clone(&broker);
@@ -77,6 +83,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         std::process::exit(1);
     });
     connections.stop_accepting().await;
+    http.stop(SHUTDOWN_GRACE).await;
     broker.close_connections(&AmqpError::shutdown());
     if !connections.finished(SHUTDOWN_GRACE).await {
         warn!("some connections did not close in time and were cut off");

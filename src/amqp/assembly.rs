@@ -199,7 +199,7 @@ impl Assembly {
     }
 }
 
-fn facts(scan: &PropertyScan) -> Facts {
+pub(super) fn facts(scan: &PropertyScan) -> Facts {
     let expires = scan.has(Property::Expiration);
     Facts::new(scan.is_persistent(), scan.priority.unwrap_or(0), expires)
 }

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::assembly::facts;
 use crate::base::limits::EXPIRY_MAX_MS;
 use crate::base::{AmqpError, Name};
 use crate::codec::properties::PropertyScan;
@@ -51,6 +52,33 @@ pub(super) fn check(
     } else {
         message
     })
+}
+
+/// A message that came by another way than frames, held to the same checks (A5.1). Further routing
+/// keys are added to `keys`.
+///
+/// # Errors
+/// 502 for octets that are no properties, and what the checks of a publish find.
+pub fn compose(
+    exchange: &[u8],
+    routing_key: &[u8],
+    properties: Bytes,
+    body: Bytes,
+    user: &Name,
+    keys: &mut Vec<Bytes>,
+) -> Result<Message, AmqpError> {
+    let (properties, scan) = Properties::new(properties)?;
+    let (raw, facts) = (properties.raw(), facts(&scan));
+    let message = Message::from_parts(exchange, routing_key, raw, vec![body], facts);
+    check(message, &scan, user, keys)
+}
+
+/// The properties that a receiver of the message may see.
+pub fn visible_properties(message: &Message) -> Properties {
+    match message.hides_bcc() {
+        true => without_bcc(message),
+        false => Properties::trusted(message.properties_bytes()),
+    }
 }
 
 /// Digits with an optional sign, not negative, at most ten years (A5.7).

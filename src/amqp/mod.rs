@@ -37,6 +37,7 @@ mod transaction;
 
 use std::time::Duration;
 
+pub use checks::{compose, visible_properties};
 use connection::Connection;
 pub use detached::Detached;
 use out_buffer::OutBuffer;

@@ -14,6 +14,12 @@ pub struct QueueId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
+impl ConnectionId {
+    /// No connection: who declares or deletes is the HTTP API or the broker itself. The first
+    /// connection is 1.
+    pub const NONE: ConnectionId = ConnectionId(0);
+}
+
 /// A channel number within its connection, as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(pub u16);

@@ -121,3 +121,28 @@ pub const LOGIN_REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Logins remembered at a time.
 pub const LOGINS_REMEMBERED_MAX: usize = 4096;
+
+/// Most connections to the HTTP API, and as many again to the metrics: browsers open six each.
+pub const HTTP_CONNECTIONS_MAX: usize = 1024;
+
+/// Most octets of an HTTP request's head. A bearer token is the longest part of it.
+pub const HTTP_HEAD_MAX_BYTES: usize = 64 * 1024;
+
+/// Most octets of an HTTP request's body: RabbitMQ's limit, enough for definitions of tens of
+/// thousands of queues.
+pub const HTTP_BODY_MAX_BYTES: usize = 20_000_000;
+
+/// From connecting, or from the last answer, until an HTTP request's head is there.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// From an HTTP request's head to the head of its answer, its body being read meanwhile.
+pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Most items on a page of the HTTP API (A12).
+pub const HTTP_PAGE_SIZE_MAX: usize = 500;
+
+/// Items on a page of the HTTP API if the request does not say.
+pub const HTTP_PAGE_SIZE: usize = 100;
+
+/// Most messages that one request to the HTTP API takes out of a queue or looks at.
+pub const HTTP_MESSAGES_MAX: usize = 10_000;

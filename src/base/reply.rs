@@ -11,6 +11,7 @@ mod codes;
 mod connection;
 mod erlang;
 mod frames;
+mod http;
 mod kinds;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::fmt;
 pub use arguments::{ArgFault, ArgValue};
 pub use codes::ReplyCode;
 pub use erlang::{Atom, BinaryTerm, Octets};
+pub use http::ApiError;
 
 use super::limits::REPLY_TEXT_MAX;
 

@@ -81,7 +81,7 @@ pub struct Broker {
     next_connection: AtomicU64,
     /// Why no connection may go on, once that is so.
     closing: OnceLock<AmqpError>,
-    failure: Arc<FailureWatch>,
+    failure: Arc<LogWatch>,
     timers: Arc<Timers>,
     queue_ids: Arc<AtomicU64>,
     counters: Arc<BrokerCounters>,
@@ -94,11 +94,11 @@ struct Connected {
     stats: Arc<ConnectionStats>,
 }
 
-/// Tells the server that the log has failed.
+/// A task's way to wait for the log.
 #[derive(Default)]
-struct FailureWatch(Notify);
+struct LogWatch(Notify);
 
-impl Durable for FailureWatch {
+impl Durable for LogWatch {
     fn durable(&self) {
         self.0.notify_one();
     }
@@ -172,6 +172,23 @@ impl Broker {
             }
             self.failure.0.notified().await;
         }
+    }
+
+    /// Returns when what ends at `end` in the log is on disk.
+    ///
+    /// # Errors
+    /// 541 if the log failed before.
+    pub async fn durable(&self, end: LogPos) -> Result<(), AmqpError> {
+        let reached = Arc::new(LogWatch::default());
+        while self.log().durable() < end {
+            if self.log().failure().is_some() {
+                return Err(AmqpError::internal());
+            }
+            let waiter: Arc<dyn Durable> = Arc::clone(&reached) as _;
+            self.log().notify_when_durable(end, waiter);
+            reached.0.notified().await;
+        }
+        Ok(())
     }
 
     /// Wakes queues when their time has come, for ever. One task runs it.

@@ -224,11 +224,8 @@ impl Vhost {
         count
     }
 
-    pub(super) fn not_locked(
-        &self,
-        queue: &QueueRef,
-        connection: ConnectionId,
-    ) -> Result<(), AmqpError> {
+    /// Fails with 405 if the queue is another connection's alone (A4.3).
+    pub fn not_locked(&self, queue: &QueueRef, connection: ConnectionId) -> Result<(), AmqpError> {
         match queue.exclusive_to {
             Some(owner) if owner != connection => {
                 Err(AmqpError::locked_queue(&queue.name, self.name()))

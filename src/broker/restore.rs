@@ -24,7 +24,7 @@ use super::stats::{BrokerCounters, Course};
 use super::stores;
 use super::timers::Timers;
 use super::vhost::{Topology, Vhost};
-use super::{Broker, FailureWatch};
+use super::{Broker, LogWatch};
 use crate::auth::{Directory, HashError, Logins};
 use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
@@ -84,7 +84,7 @@ impl Broker {
             took_ms = began.elapsed().as_millis() as u64,
             "data directory opened"
         );
-        let failure = Arc::new(FailureWatch::default());
+        let failure = Arc::new(LogWatch::default());
         // Nothing ever ends so far out: the call comes when the log fails.
         log.notify_when_durable(LogPos(u64::MAX), failure.clone());
         let broker = Broker {

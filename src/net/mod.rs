@@ -29,7 +29,8 @@ impl Listeners {
     /// Binds them all; on failure says which address it was.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Self, (SocketAddr, io::Error)> {
         let bound = addresses.iter().map(|&address| {
-            let listener = listen(address).map_err(|e| (address, e))?;
+            let listener = listen(address).and_then(TcpListener::from_std);
+            let listener = listener.map_err(|e| (address, e))?;
             let actual = listener.local_addr().map_err(|e| (address, e))?;
             Ok((actual, listener))
         });
@@ -82,7 +83,8 @@ impl Connections {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// A listening socket that does not block, for any runtime.
+pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -95,7 +97,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 async fn accept_all(

@@ -107,7 +107,14 @@ impl Home {
 
     fn command(&self) -> Command {
         let mut command = warren();
-        command.args(["--listen", "127.0.0.1:0"]);
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--management",
+            "off",
+            "--metrics",
+            "off",
+        ]);
         command
             .arg("--config")
             .arg(self.0.path().join("warren.toml"));

@@ -17,7 +17,15 @@ impl Broker {
     pub(crate) fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_warren"))
-            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--management",
+                "off",
+                "--metrics",
+                "off",
+                "--data-dir",
+            ])
             .arg(data.path())
             .stderr(Stdio::piped())
             .spawn()

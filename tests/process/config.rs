@@ -97,7 +97,14 @@ fn the_data_directory_is_warren_data_where_it_was_started() {
     let dir = TempDir::new().unwrap();
     let mut command = warren();
     command
-        .args(["--listen", "127.0.0.1:0"])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--management",
+            "off",
+            "--metrics",
+            "off",
+        ])
         .current_dir(dir.path());
     Broker::run(command).stop();
     assert!(dir.path().join("warren-data/FORMAT").exists());

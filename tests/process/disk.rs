@@ -61,7 +61,15 @@ fn a_full_disk_stops_the_broker_and_loses_nothing() {
         .args(["-c", LIMIT_BLOCKS])
         .arg(warren().get_program());
     command
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--management",
+            "off",
+            "--metrics",
+            "off",
+            "--data-dir",
+        ])
         .arg(dir.path());
     let broker = Broker::run(command);
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -14,13 +14,20 @@ fn help_mentions_every_flag() {
         "--config",
         "--data-dir",
         "--listen",
+        "--management",
+        "--metrics",
         "--log",
         "--help",
         "--version",
     ] {
         assert!(text.contains(flag), "{flag} is missing:\n{text}");
     }
-    for default in ["127.0.0.1:5672", "warren-data"] {
+    for default in [
+        "127.0.0.1:5672",
+        "127.0.0.1:15672",
+        "127.0.0.1:15692",
+        "warren-data",
+    ] {
         assert!(text.contains(default), "{default} is missing:\n{text}");
     }
 }
@@ -89,7 +96,17 @@ fn the_log_has_no_colours_when_it_is_no_terminal() {
 fn log_chooses_what_is_logged() {
     let dir = TempDir::new().unwrap();
     let mut command = warren();
-    command.args(["--log", "error", "--listen", "127.0.0.1:0", "--data-dir"]);
+    command.args([
+        "--log",
+        "error",
+        "--listen",
+        "127.0.0.1:0",
+        "--management",
+        "off",
+        "--metrics",
+        "off",
+        "--data-dir",
+    ]);
     // Below a file there can be no directory: the broker ends by itself.
     command.arg("/dev/null/data");
     let (status, log) = Broker::spawn(command).ended();

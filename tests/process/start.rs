@@ -36,7 +36,16 @@ fn an_address_that_is_not_this_machines() {
 
 #[test]
 fn a_data_directory_that_cannot_be() {
-    let flags = ["--listen", "127.0.0.1:0", "--data-dir", "/dev/null/data"];
+    let flags = [
+        "--listen",
+        "127.0.0.1:0",
+        "--management",
+        "off",
+        "--metrics",
+        "off",
+        "--data-dir",
+        "/dev/null/data",
+    ];
     let line = complaint(&flags, 1);
     assert!(line.contains("/dev/null/data"), "{line}");
     assert!(line.contains("Not a directory"), "{line}");
@@ -50,6 +59,10 @@ fn a_data_directory_that_is_a_file() {
     let flags = [
         "--listen",
         "127.0.0.1:0",
+        "--management",
+        "off",
+        "--metrics",
+        "off",
         "--data-dir",
         file.to_str().unwrap(),
     ];
@@ -63,7 +76,19 @@ fn a_data_directory_of_another_broker() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().to_str().unwrap();
     let broker = Broker::start(dir.path());
-    let line = complaint(&["--listen", "127.0.0.1:0", "--data-dir", data], 1);
+    let line = complaint(
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--management",
+            "off",
+            "--metrics",
+            "off",
+            "--data-dir",
+            data,
+        ],
+        1,
+    );
     assert!(
         line.contains(data) && line.contains("in use by another broker"),
         "{line}"
@@ -77,7 +102,19 @@ fn a_data_directory_of_another_format() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().to_str().unwrap();
     std::fs::write(dir.path().join("FORMAT"), "warren 999\n").unwrap();
-    let line = complaint(&["--listen", "127.0.0.1:0", "--data-dir", data], 1);
+    let line = complaint(
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--management",
+            "off",
+            "--metrics",
+            "off",
+            "--data-dir",
+            data,
+        ],
+        1,
+    );
     assert!(
         line.contains("FORMAT") && line.contains("warren 999"),
         "{line}"

@@ -60,7 +60,15 @@ impl Broker {
     /// The same with more flags.
     pub(crate) fn start_with(dir: &Path, flags: &[&str]) -> Broker {
         let mut command = warren();
-        command.args(["--listen", "127.0.0.1:0", "--data-dir"]);
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--management",
+            "off",
+            "--metrics",
+            "off",
+            "--data-dir",
+        ]);
         command.arg(dir).args(flags);
         Broker::run(command)
     }

@@ -38,7 +38,16 @@ impl Broker {
             .arg(&file)
             .arg("--data-dir")
             .arg(data.path().join("data"))
-            .args(["--listen", "127.0.0.1:0", "--log", "info"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--management",
+                "off",
+                "--metrics",
+                "off",
+                "--log",
+                "info",
+            ])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

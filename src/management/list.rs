@@ -1,0 +1,265 @@
+//! Listings: a source of items, filtered by name, sorted, cut to a page, and written as JSON.
+//!
+//! Owns the one way in which every list of the API is answered. A page costs the JSON of its own
+//! items only; a list without pages is written in pieces while it is sent.
+
+use std::cmp::Ordering;
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_lite::stream;
+use serde_json::{Value, json};
+
+use super::object::{Columns, Object};
+use super::query::{ListQuery, Page};
+use crate::base::reply::ApiError;
+
+/// Items written at once of a list without pages.
+const PIECE: usize = 256;
+
+/// Something that can be listed, or shown on its own.
+pub(super) trait Item: Send {
+    /// What the `name` filter is held against.
+    fn name(&self) -> &str;
+
+    /// The order of a list if no other was asked for; in another it decides between equals.
+    fn order(&self, other: &Self) -> Ordering;
+
+    /// Writes the fields.
+    fn fill(&self, object: &mut Object<'_>);
+
+    /// The fields as JSON.
+    fn json(&self, columns: &Columns) -> Value {
+        let mut object = Object::new(columns);
+        self.fill(&mut object);
+        Value::Object(object.finish())
+    }
+}
+
+/// Answers with the items that the query wants.
+///
+/// # Errors
+/// 400 if there is no such page.
+pub(super) fn list<I: Item + 'static>(
+    mut items: Vec<I>,
+    query: ListQuery,
+) -> Result<Response, ApiError> {
+    let total = items.len();
+    if let Some(filter) = &query.name {
+        items.retain(|item| filter.is_match(item.name()));
+    }
+    let Some(page) = query.page else {
+        sort(&mut items, &query, usize::MAX);
+        return Ok(stream_all(items, query.columns));
+    };
+    let filtered = items.len();
+    let pages = filtered.div_ceil(page.size).max(1);
+    if page.number > pages {
+        return Err(ApiError::no_such_page(page.number, page.size, total));
+    }
+    let Page { number, size } = page;
+    sort(&mut items, &query, number.saturating_mul(size));
+    let shown: Vec<Value> = items
+        .iter()
+        .skip((number - 1).saturating_mul(size))
+        .take(size)
+        .map(|item| item.json(&query.columns))
+        .collect();
+    let body = json!({
+        "total_count": total,
+        "filtered_count": filtered,
+        "item_count": shown.len(),
+        "page": number,
+        "page_size": size,
+        "page_count": pages,
+        "items": shown,
+    });
+    Ok(axum::Json(body).into_response())
+}
+
+/// Sorts, but no further than the first `needed` items: of 100,000 only the page must be in order.
+fn sort<I: Item>(items: &mut Vec<I>, query: &ListQuery, needed: usize) {
+    let by = query.sort.as_deref().filter(|&path| path != "name");
+    let mut keyed: Vec<(Key, I)> = match by {
+        None => items.drain(..).map(|item| (Key::Absent, item)).collect(),
+        Some(path) => {
+            let column = Columns::parse(path);
+            let keyed = items.drain(..);
+            keyed
+                .map(|item| (Key::of(&item.json(&column), path), item))
+                .collect()
+        }
+    };
+    let compare = |(a, x): &(Key, I), (b, y): &(Key, I)| {
+        let by_name = || match query.sort.is_some() && by.is_none() {
+            true => x.name().cmp(y.name()),
+            false => Ordering::Equal,
+        };
+        let order = a.cmp(b).then_with(by_name).then_with(|| x.order(y));
+        match query.descending {
+            true => order.reverse(),
+            false => order,
+        }
+    };
+    if needed < keyed.len() {
+        keyed.select_nth_unstable_by(needed, compare);
+        keyed.truncate(needed);
+    }
+    keyed.sort_unstable_by(compare);
+    items.extend(keyed.into_iter().map(|(_, item)| item));
+}
+
+/// What an item is sorted by, in Erlang's order: numbers before all others, texts after.
+#[derive(Debug, PartialEq)]
+enum Key {
+    Absent,
+    Number(f64),
+    Other(String),
+}
+
+impl Key {
+    fn of(object: &Value, path: &str) -> Self {
+        let found = path.split('.').try_fold(object, |at, part| at.get(part));
+        match found {
+            None | Some(Value::Null) => Key::Absent,
+            Some(Value::Number(n)) => n.as_f64().map_or(Key::Absent, Key::Number),
+            Some(Value::String(text)) => Key::Other(text.clone()),
+            Some(other) => Key::Other(other.to_string()),
+        }
+    }
+
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Key::Number(a), Key::Number(b)) => a.total_cmp(b),
+            (Key::Other(a), Key::Other(b)) => a.cmp(b),
+            (a, b) => a.rank().cmp(&b.rank()),
+        }
+    }
+
+    const fn rank(&self) -> u8 {
+        match self {
+            Key::Absent => 0,
+            Key::Number(_) => 1,
+            Key::Other(_) => 2,
+        }
+    }
+}
+
+fn stream_all<I: Item + 'static>(items: Vec<I>, columns: Columns) -> Response {
+    let mut left = items.into_iter().peekable();
+    let mut opened = false;
+    let pieces = std::iter::from_fn(move || {
+        if opened && left.peek().is_none() {
+            return None;
+        }
+        let mut piece = Vec::new();
+        for item in left.by_ref().take(PIECE) {
+            piece.push(if opened { b',' } else { b'[' });
+            opened = true;
+            // Writing JSON into memory cannot fail.
+            let _ = serde_json::to_writer(&mut piece, &item.json(&columns));
+        }
+        if !opened {
+            opened = true;
+            piece.push(b'[');
+        }
+        if left.peek().is_none() {
+            piece.push(b']');
+        }
+        Some(Ok::<_, std::convert::Infallible>(Bytes::from(piece)))
+    });
+    let body = Body::from_stream(stream::iter(pieces));
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::management::query::Params;
+    use axum::extract::FromRequestParts;
+
+    #[derive(Debug)]
+    struct Thing(String, i64);
+
+    impl Item for Thing {
+        fn name(&self) -> &str {
+            &self.0
+        }
+        fn order(&self, other: &Self) -> Ordering {
+            self.0.cmp(&other.0)
+        }
+        fn fill(&self, object: &mut Object<'_>) {
+            object
+                .put("name", self.0.as_str())
+                .put("n", json!({ "rate": self.1 }));
+        }
+    }
+
+    fn things(count: i64) -> Vec<Thing> {
+        // Neither in the order of names nor of numbers.
+        let mixed = (0..count).map(|i| (i * 7919) % count);
+        mixed
+            .map(|i| Thing(format!("t{i:06}"), (count - i) / 2))
+            .collect()
+    }
+
+    async fn ask(items: Vec<Thing>, query: &str) -> Result<Value, ApiError> {
+        let request = axum::http::Request::get(format!("/x?{query}"));
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let params = Params::from_request_parts(&mut parts, &()).await?;
+        let response = list(items, ListQuery::read(&params)?)?;
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        Ok(serde_json::from_slice(&body.unwrap()).unwrap())
+    }
+
+    fn names(of: &Value) -> Vec<&str> {
+        let items = of.as_array().unwrap().iter();
+        items.map(|item| item["name"].as_str().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a12_a_page_is_what_a_cut_of_the_whole_list_would_be() {
+        for sort in [
+            "",
+            "sort=name",
+            "sort=n.rate",
+            "sort=n.rate&sort_reverse=true",
+        ] {
+            let whole = ask(things(1000), sort).await.unwrap();
+            let mut paged = Vec::new();
+            for page in 1..=7 {
+                let query = format!("{sort}&page={page}&page_size=150");
+                let answer = ask(things(1000), &query).await.unwrap();
+                assert_eq!(answer["total_count"], 1000);
+                assert_eq!(answer["page_count"], 7);
+                paged.extend(answer["items"].as_array().unwrap().clone());
+            }
+            assert_eq!(whole, Value::Array(paged), "{sort}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a12_filter_sort_and_columns() {
+        let answer = ask(things(50), "page=1&page_size=3&name=T00001&columns=name").await;
+        let answer = answer.unwrap();
+        assert_eq!(answer["filtered_count"], 10);
+        assert_eq!(
+            answer["items"],
+            json!([
+                {"name": "t000010"}, {"name": "t000011"}, {"name": "t000012"}
+            ])
+        );
+        let answer = ask(things(4), "sort=n.rate&sort_reverse=true")
+            .await
+            .unwrap();
+        assert_eq!(names(&answer), ["t000000", "t000002", "t000001", "t000003"]);
+        let fault = ask(things(4), "page=5").await.unwrap_err();
+        assert_eq!(
+            fault.reason,
+            "Page out of range, page: 5 page size: 100, len: 4"
+        );
+        assert_eq!(ask(vec![], "page=1").await.unwrap()["items"], json!([]));
+        assert_eq!(ask(vec![], "").await.unwrap(), json!([]));
+    }
+}

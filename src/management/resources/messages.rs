@@ -1,0 +1,155 @@
+//! Publishing, and taking messages out of a queue.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::super::Context;
+use super::super::access::{Access, Management};
+use super::super::body::Fields;
+use super::super::tables;
+use super::exchanges::name_of;
+use super::queues;
+use crate::amqp;
+use crate::base::ConnectionId;
+use crate::base::limits::HTTP_MESSAGES_MAX;
+use crate::base::reply::ApiError;
+use crate::broker::{Publisher, Routed, Settle};
+use crate::queue::{Effects, Got};
+
+mod properties;
+
+/// POST /exchanges/:vhost/:name/publish
+pub(in super::super) async fn publish(
+    State(context): State<Context>,
+    access: Access<Management>,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Fields,
+) -> Result<Response, ApiError> {
+    let vhost = access.look(&context, &vhost)?;
+    let exchange = name_of(&name);
+    body.require(&["properties", "routing_key", "payload", "payload_encoding"])?;
+    let payload = body.needed_text("payload")?;
+    let payload = match body.needed_text("payload_encoding")? {
+        "string" => payload.as_bytes().to_vec(),
+        "base64" => BASE64_STANDARD
+            .decode(payload)
+            .map_err(|_| ApiError::not_base64("payload"))?,
+        other => return Err(ApiError::unknown_value("payload_encoding", other)),
+    };
+    let properties = properties::from_json(&body.object("properties")?)?;
+    let key = body.needed_text("routing_key")?.as_bytes();
+    let fault = |fault| ApiError::publish(&fault);
+    let mut extra_keys = Vec::new();
+    let mut publisher = Publisher::new(vhost);
+    publisher
+        .check_exchange(exchange.as_bytes())
+        .map_err(fault)?;
+    let message = amqp::compose(
+        exchange.as_bytes(),
+        key,
+        properties,
+        payload.into(),
+        access.user(),
+        &mut extra_keys,
+    )
+    .map_err(fault)?;
+    let routed = publisher.publish(message, &extra_keys);
+    let end = publisher.flush().map_err(fault)?;
+    context.broker.durable(end).await?;
+    Ok(Json(json!({ "routed": routed == Routed::ToQueues })).into_response())
+}
+
+/// What becomes of the messages got.
+fn settle_mode(word: &str) -> Result<Settle, ApiError> {
+    match word {
+        "ack_requeue_true" | "reject_requeue_true" => Ok(Settle::Requeued { failed: false }),
+        "ack_requeue_false" => Ok(Settle::Acked),
+        "reject_requeue_false" => Ok(Settle::Rejected),
+        other => Err(ApiError::unknown_value("ackmode", other)),
+    }
+}
+
+/// POST /queues/:vhost/:name/get
+pub(in super::super) async fn get(
+    State(context): State<Context>,
+    access: Access<Management>,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Fields,
+) -> Result<Response, ApiError> {
+    let vhost = access.enter(&context, &vhost)?;
+    let queue = queues::find(&vhost, &name)?;
+    body.require(&["count", "ackmode", "encoding"])?;
+    let how = settle_mode(body.needed_text("ackmode")?)?;
+    let count = body.integer("count")?.unwrap_or(0).max(0);
+    let count = usize::try_from(count)
+        .unwrap_or(usize::MAX)
+        .min(HTTP_MESSAGES_MAX);
+    let truncate = body.integer("truncate")?;
+    let shown = Shown {
+        as_base64: match body.needed_text("encoding")? {
+            "auto" => false,
+            "base64" => true,
+            _ => return Err(ApiError::get_encoding()),
+        },
+        max_bytes: truncate.and_then(|n| usize::try_from(n).ok()),
+    };
+    vhost.not_locked(&queue, ConnectionId::NONE)?;
+    let mut slots = Vec::new();
+    let mut messages = Vec::new();
+    while messages.len() < count {
+        let Some(got) = vhost.get(&queue, false)? else {
+            break;
+        };
+        slots.push(got.slot);
+        messages.push(shown.json(&got));
+    }
+    let end = vhost.settle(&queue, slots, how, &mut Effects::default())?;
+    context.broker.durable(end).await?;
+    Ok(Json(messages).into_response())
+}
+
+/// How bodies are written as JSON.
+struct Shown {
+    as_base64: bool,
+    max_bytes: Option<usize>,
+}
+
+impl Shown {
+    fn json(&self, got: &Got) -> Value {
+        let Got {
+            message,
+            redelivered,
+            ready_left,
+            ..
+        } = got;
+        let mut body: Vec<u8> = message.body_parts().flatten().copied().collect();
+        body.truncate(self.max_bytes.unwrap_or(usize::MAX));
+        let (payload, encoding) = match std::str::from_utf8(&body) {
+            Ok(text) if !self.as_base64 => (text.to_owned(), "string"),
+            _ => (BASE64_STANDARD.encode(&body), "base64"),
+        };
+        let fields = json!({
+            "payload_bytes": message.body_len(),
+            "redelivered": redelivered,
+            "exchange": tables::text(message.exchange()),
+            "routing_key": tables::text(message.routing_key()),
+            "message_count": ready_left,
+            "properties": properties::to_json(&amqp::visible_properties(message)),
+            "payload": payload,
+            "payload_encoding": encoding,
+        });
+        fields
+    }
+}
+
+/// An object, or as RabbitMQ writes an empty one, a list.
+fn object_or_list(fields: Map<String, Value>) -> Value {
+    match fields.is_empty() {
+        true => json!([]),
+        false => Value::Object(fields),
+    }
+}

@@ -1,0 +1,99 @@
+//! The servers of one broker: the API with its pages, and the metrics.
+//!
+//! Owns their start and end as one: bound early, so that a port in use is told at once; served from
+//! when the broker is there.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use super::node::{Listening, Node};
+use super::server::{Cors, HttpServer, HttpSettings, HttpThreads};
+use super::{Context, routes};
+use crate::broker::Broker;
+use crate::config::{self, Config};
+use crate::net;
+
+/// Bound sockets, not yet served.
+pub struct HttpServers {
+    management: Option<Bound>,
+    settings: config::Management,
+}
+
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    fn bind(address: config::Address) -> Result<Option<Self>, (SocketAddr, io::Error)> {
+        let Some(address) = address.get() else {
+            return Ok(None);
+        };
+        let bind = || {
+            let listener = net::listen(address)?;
+            let address = listener.local_addr()?;
+            Ok(Bound { listener, address })
+        };
+        bind().map(Some).map_err(|e| (address, e))
+    }
+}
+
+impl HttpServers {
+    /// Binds those that are not off; on failure says which address it was.
+    pub fn bind(config: &Config) -> Result<Self, (SocketAddr, io::Error)> {
+        Ok(HttpServers {
+            management: Bound::bind(config.management.listen)?,
+            settings: config.management.clone(),
+        })
+    }
+
+    /// Serves. `others` are the sockets that listen for something else, by RabbitMQ's name of it.
+    pub fn start(
+        self,
+        broker: Arc<Broker>,
+        config: &Config,
+        others: impl Iterator<Item = (&'static str, SocketAddr)>,
+    ) -> io::Result<Running> {
+        let threads = HttpThreads::start()?;
+        let own = self.management.iter().map(|bound| ("http", bound.address));
+        let listening = others.chain(own);
+        let listening = listening.map(|(protocol, address)| Listening { protocol, address });
+        let node = Arc::new(Node::new(config.data_dir.clone(), listening.collect()));
+        let context = Context { broker, node };
+        let mut servers = Vec::new();
+        if let Some(Bound { listener, address }) = self.management {
+            info!(%address, "listening for HTTP");
+            let settings = HttpSettings {
+                prefix: self.settings.path_prefix,
+                cors: Cors {
+                    allow_origins: self.settings.cors_allow_origins,
+                    max_age_s: self.settings.cors_max_age_s,
+                },
+            };
+            let router = routes::api(context);
+            servers.push(HttpServer::start(&threads, listener, router, settings)?);
+        }
+        Ok(Running { threads, servers })
+    }
+}
+
+/// The servers while they serve.
+pub struct Running {
+    threads: HttpThreads,
+    servers: Vec<HttpServer>,
+}
+
+impl Running {
+    /// Stops accepting, lets requests end that are being answered, at most for `grace`, and ends the
+    /// threads.
+    pub async fn stop(self, grace: Duration) {
+        for server in &self.servers {
+            server.stop(grace).await;
+        }
+        self.threads.stop();
+    }
+}
