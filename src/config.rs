@@ -36,6 +36,8 @@ pub struct Config {
     pub management: Management,
     /// Prometheus.
     pub metrics: Metrics,
+    /// How policies count.
+    pub policies: Policies,
 }
 
 /// The protocol's limits, as offered to clients in connection.tune.
@@ -68,6 +70,15 @@ pub struct Storage {
     pub sync_interval_ms: u64,
     /// Octets of one log segment.
     pub segment_bytes: u32,
+}
+
+/// How policies count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policies {
+    /// Of several policies that match a name, all count, key by key, in the order of their
+    /// priorities. RabbitMQ has only the first count.
+    pub stacking: bool,
 }
 
 /// When a persistent message is confirmed.
@@ -109,6 +120,7 @@ impl Default for Config {
             auth: Auth::default(),
             management: Management::default(),
             metrics: Metrics::default(),
+            policies: Policies::default(),
         }
     }
 }

@@ -93,8 +93,8 @@ impl Link {
         let settings = &self.settings;
         let everywhere = settings.consumer_timeout_closes_channel;
         let of_queue_ms = queue.lock().options().consumer_timeout_ms;
-        let general_ms = (everywhere || queue.options.kind == QueueKind::Quorum)
-            .then_some(settings.consumer_timeout_ms);
+        let general_ms =
+            (everywhere || queue.kind == QueueKind::Quorum).then_some(settings.consumer_timeout_ms);
         let limit_ms = own_ms.or(of_queue_ms).or(general_ms);
         let patience = Patience::new(limit_ms.filter(|&ms| ms > 0)?);
         let every = patience.look_every();

@@ -13,9 +13,9 @@ use crate::base::{AmqpError, ConnectionId, LogPos, QueueId};
 use crate::broker::ConnectionHandle;
 use crate::message::{Facts, Message};
 use crate::queue::{
-    ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Effects, QueueOptions,
+    ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Effects, QueueKind,
 };
-use crate::queue::{QueueRef, QueueSpec, Slot};
+use crate::queue::{QueueRef, QueueSpec, Settings, Slot};
 
 /// Longer than any wake-up takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -167,7 +167,7 @@ impl Exchange {
     fn new(no_ack: bool, credit_limit: u32) -> Self {
         let (outbox, credit) = (Arc::new(Outbox::default()), Arc::<ChannelCredit>::default());
         credit.set_limit(credit_limit);
-        let queue = QueueRef::new(QueueSpec {
+        let spec = QueueSpec {
             is_store: false,
             id: QueueId(1),
             vhost: "/".into(),
@@ -175,9 +175,9 @@ impl Exchange {
             durable: false,
             exclusive_to: None,
             auto_delete: false,
-            arguments: Bytes::new(),
-            options: QueueOptions::default(),
-        });
+            kind: QueueKind::Classic,
+        };
+        let queue = QueueRef::new(spec, Settings::default());
         let spec = ConsumerSpec {
             tag: "tag".into(),
             connection: ConnectionId(1),

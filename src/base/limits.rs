@@ -81,6 +81,9 @@ pub const HISTORY_LEN: u64 = 20;
 /// The highest `x-max-priority` (A4).
 pub const PRIORITY_MAX: u8 = 255;
 
+/// Steps back that matching a policy's pattern may take before it gives up.
+pub const PATTERN_BACKTRACKS_MAX: usize = 10_000;
+
 /// Octets on their way to one connection, queued or encoded, above which its consumers are passed
 /// over and its socket is not read.
 pub const OUTBOUND_HIGH_BYTES: usize = 1024 * 1024;

@@ -13,6 +13,7 @@ mod erlang;
 mod frames;
 mod http;
 mod kinds;
+mod policies;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub use arguments::{ArgFault, ArgValue};
 pub use codes::ReplyCode;
 pub use erlang::{Atom, BinaryTerm, Octets};
 pub use http::ApiError;
+pub use policies::PolicyFault;
 
 use super::limits::REPLY_TEXT_MAX;
 

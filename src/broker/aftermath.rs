@@ -11,7 +11,7 @@ use super::letters::Letter;
 use super::vhost::Vhost;
 use crate::base::{AmqpError, LogPos, QueueId, clock};
 use crate::message::Message;
-use crate::queue::{Dead, Effects, Queue, QueueRef};
+use crate::queue::{Dead, DeadLetter, Effects, Queue, QueueRef};
 use crate::router::Routes;
 use crate::store::{Appended, Batch, RecordOffset};
 
@@ -141,11 +141,17 @@ impl Vhost {
         todo: &mut VecDeque<(QueueRef, Effects)>,
     ) -> Result<LogPos, AmqpError> {
         let dead = std::mem::take(&mut effects.dead);
+        let letters = queue.settings().options.dead_letter.clone();
         let moved: Vec<LogPos> = dead.iter().map(|d| d.pos).filter(|p| p.is_some()).collect();
         let mut batch = self.log.batch();
         let mut posted = Vec::new();
         for dead in dead {
-            self.address(queue, &dead, &mut batch, &mut posted);
+            match &letters {
+                Some(to) => self.address(queue, &dead, to, &mut batch, &mut posted),
+                // Another policy came between.
+                None if dead.pos.is_some() => batch.ack(queue.id, [dead.pos]),
+                None => {}
+            }
         }
         let noted = self.note(queue, effects)?;
         let appended = self.append(batch)?;
@@ -188,10 +194,14 @@ impl Vhost {
     }
 
     /// Finds where a dead message goes, and writes the record of it.
-    fn address(&self, from: &QueueRef, dead: &Dead, batch: &mut Batch, posted: &mut Vec<Posted>) {
-        let Some(to) = &from.options.dead_letter else {
-            return;
-        };
+    fn address(
+        &self,
+        from: &QueueRef,
+        dead: &Dead,
+        to: &DeadLetter,
+        batch: &mut Batch,
+        posted: &mut Vec<Posted>,
+    ) {
         let now_ms = clock::now_ms();
         let (topology, mut routes) = (self.topology(), Routes::new());
         let (message, targets) = match from.is_store {

@@ -114,7 +114,8 @@ impl Vhost {
             if wanted.name.starts_with(RESERVED_PREFIX) {
                 return Err(AmqpError::reserved_exchange_prefix(&wanted.name));
             }
-            let spec = wanted.spec(self.name())?;
+            let mut spec = wanted.spec(self.name())?;
+            spec.alternate = self.alternate_of(&spec.name, spec.alternate);
             let store = stores::options(&spec);
             if spec.durable {
                 change.put(Table::Exchanges, &ExchangeRow::of(self.name(), &spec));

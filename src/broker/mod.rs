@@ -15,6 +15,7 @@ mod first_start;
 #[cfg(test)]
 mod kind_tests;
 mod letters;
+pub mod policies;
 mod publish;
 pub mod queue_arguments;
 mod queues;
@@ -52,6 +53,7 @@ pub use vhost::{Durably, Topology, Vhost, VhostSettings};
 pub use vhosts::Entered;
 
 use census::Census;
+use policies::Policies;
 use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
 
@@ -84,6 +86,8 @@ pub struct Broker {
     failure: Arc<LogWatch>,
     timers: Arc<Timers>,
     queue_ids: Arc<AtomicU64>,
+    /// Of several policies that match all count.
+    stack_policies: bool,
     counters: Arc<BrokerCounters>,
     course: Course,
 }
@@ -109,7 +113,9 @@ impl Broker {
     fn new_vhost(&self, name: Name) -> Vhost {
         let (timers, queue_ids) = (Arc::clone(&self.timers), Arc::clone(&self.queue_ids));
         let counters = Arc::clone(&self.counters);
-        Vhost::new(name, self.log().clone(), timers, queue_ids, counters)
+        let policies = Policies::new(self.stack_policies);
+        let log = self.log().clone();
+        Vhost::new(name, log, timers, queue_ids, counters, policies)
     }
 
     /// The commit log.

@@ -9,67 +9,141 @@ use crate::base::{AmqpError, ArgFault, Resource};
 use crate::codec::{RawTable, Value};
 use crate::queue::{DeadLetter, Overflow, QueueKind, QueueOptions};
 
-/// An argument, and which types of queue take it.
+/// An argument, which types of queue take it, and what policies may make of it (A9).
 struct Known {
     name: &'static str,
     classic: bool,
     quorum: bool,
+    policy: Option<PolicyKey>,
+}
+
+/// How the policy key of an argument, which is its name without `x-`, is checked and merged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PolicyKey {
+    check: Check,
+    /// RabbitMQ's words for what it is.
+    what: &'static str,
+    merge: Merge,
+    /// Whether an operator policy may have it.
+    operator: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    /// An integer from one to another.
+    Integer(i64, i64),
+    Text,
+    OneOf(&'static [&'static str]),
+}
+
+/// Which of an argument and a policy counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Merge {
+    /// The smaller one.
+    Min,
+    /// The argument.
+    Argument,
+    /// The argument; in a quorum queue the policy. Of two policies the operator's.
+    PolicyInQuorum,
+}
+
+impl Known {
+    /// A number that policies can only make smaller.
+    const fn limit(self, least: i64, most: i64, what: &'static str) -> Self {
+        self.with(Check::Integer(least, most), what, Merge::Min, true)
+    }
+
+    /// Policies may have it; the argument counts first.
+    const fn default(self, check: Check, what: &'static str) -> Self {
+        self.with(check, what, Merge::Argument, false)
+    }
+
+    const fn with(
+        mut self,
+        check: Check,
+        what: &'static str,
+        merge: Merge,
+        operator: bool,
+    ) -> Self {
+        self.policy = Some(PolicyKey {
+            check,
+            what,
+            merge,
+            operator,
+        });
+        self
+    }
+
+    const fn takes(&self, kind: QueueKind) -> bool {
+        match kind {
+            QueueKind::Classic => self.classic,
+            QueueKind::Quorum => self.quorum,
+        }
+    }
+
+    fn policy_name(&self) -> &'static str {
+        self.name.strip_prefix("x-").unwrap_or(self.name)
+    }
+}
+
+const fn of(name: &'static str, classic: bool, quorum: bool) -> Known {
+    Known {
+        name,
+        classic,
+        quorum,
+        policy: None,
+    }
 }
 
 const fn both(name: &'static str) -> Known {
-    Known {
-        name,
-        classic: true,
-        quorum: true,
-    }
+    of(name, true, true)
 }
 
 const fn classic(name: &'static str) -> Known {
-    Known {
-        name,
-        classic: true,
-        quorum: false,
-    }
+    of(name, true, false)
 }
 
 const fn quorum(name: &'static str) -> Known {
-    Known {
-        name,
-        classic: false,
-        quorum: true,
-    }
+    of(name, false, true)
 }
 
 const fn stream(name: &'static str) -> Known {
-    Known {
-        name,
-        classic: false,
-        quorum: false,
-    }
+    of(name, false, false)
 }
 
-/// All arguments that some type of queue knows (A4). Others are kept and ignored.
+const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"];
+const STRATEGIES: &[&str] = &["at-most-once", "at-least-once"];
+const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
+const MODES: &[&str] = &["default", "lazy"];
+
+/// All arguments that some type of queue knows (A4), and the policy keys that stand for them (A9).
+/// Other arguments are kept and ignored.
 const KNOWN: &[Known] = &[
-    both("x-expires"),
-    both("x-message-ttl"),
-    both("x-dead-letter-exchange"),
-    both("x-dead-letter-routing-key"),
-    quorum("x-dead-letter-strategy"),
-    both("x-max-length"),
-    both("x-max-length-bytes"),
+    both("x-expires").limit(1, EXPIRY_MAX_MS, "queue expiry"),
+    both("x-message-ttl").limit(0, EXPIRY_MAX_MS, "message TTL"),
+    both("x-dead-letter-exchange").default(Check::Text, "dead letter exchange name"),
+    both("x-dead-letter-routing-key").default(Check::Text, "dead letter routing key"),
+    quorum("x-dead-letter-strategy").default(Check::OneOf(STRATEGIES), "dead letter strategy"),
+    both("x-max-length").limit(0, i64::MAX, "maximum length"),
+    both("x-max-length-bytes").limit(0, i64::MAX, "maximum length in bytes"),
     classic("x-max-priority"),
-    both("x-overflow"),
-    classic("x-queue-mode"),
-    classic("x-queue-version"),
+    both("x-overflow").with(
+        Check::OneOf(OVERFLOWS),
+        "overflow value",
+        Merge::PolicyInQuorum,
+        true,
+    ),
+    classic("x-queue-mode").default(Check::OneOf(MODES), "queue-mode value"),
+    classic("x-queue-version").with(Check::Integer(1, 2), "queue version", Merge::Argument, true),
     both("x-single-active-consumer"),
-    // RabbitMQ: quorum queues only (A6.14).
-    both("x-delivery-limit"),
+    // RabbitMQ: quorum queues only (A6.14). Below 0 is no limit.
+    both("x-delivery-limit").limit(i64::MIN, i64::MAX, "delivery limit"),
     // 4.3: quorum queues only (A6.13).
-    both("x-consumer-timeout"),
+    both("x-consumer-timeout").limit(0, EXPIRY_MAX_MS, "consumer timeout"),
     quorum("x-quorum-initial-group-size"),
-    quorum("x-max-in-memory-length"),
-    quorum("x-max-in-memory-bytes"),
-    quorum("x-queue-leader-locator"),
+    quorum("x-max-in-memory-length").limit(0, i64::MAX, "maximum memory in bytes"),
+    quorum("x-max-in-memory-bytes").limit(0, i64::MAX, "maximum memory in bytes"),
+    quorum("x-queue-leader-locator").default(Check::OneOf(LOCATORS), "queue leader locator value"),
     stream("x-max-age"),
     stream("x-stream-max-segment-size-bytes"),
     stream("x-stream-filter-size-bytes"),
@@ -82,6 +156,14 @@ const REFUSED: &[&str] = &["x-message-deduplication"];
 
 /// Failed deliveries after which a quorum queue gives a message up, unless told otherwise (A6.14).
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
+
+/// What a queue is from its start, and cannot be made later.
+const STRUCTURAL: &[&str] = &["x-max-priority", "x-queue-type", "x-single-active-consumer"];
+
+/// Whether an argument cannot be changed while its queue exists.
+pub(super) fn is_structural(name: &str) -> bool {
+    STRUCTURAL.contains(&name)
+}
 
 /// The arguments held against each other at a redeclaration (A2): all that are known.
 pub(super) fn compared() -> impl Iterator<Item = &'static str> {
@@ -117,19 +199,16 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
     if exchange.is_none() && routing_key.is_some() {
         return read.fault("x-dead-letter-routing-key", ArgFault::RoutingKeyButNoDlx);
     }
-    let strategies = &["at-most-once", "at-least-once"];
-    read.one_of("x-dead-letter-strategy", strategies, |_| {
+    read.one_of("x-dead-letter-strategy", STRATEGIES, |_| {
         ArgFault::InvalidDlxStrategy
     })?;
     if read.count("x-quorum-initial-group-size")? == Some(0) {
         return read.fault("x-quorum-initial-group-size", ArgFault::ValueZero);
     }
-    let locators = &["client-local", "balanced", "random", "least-leaders"];
-    read.one_of("x-queue-leader-locator", locators, |_| {
+    read.one_of("x-queue-leader-locator", LOCATORS, |_| {
         ArgFault::InvalidQueueLocator
     })?;
-    let modes = &["default", "lazy"];
-    read.one_of("x-queue-mode", modes, ArgFault::UnsupportedQueueMode)?;
+    read.one_of("x-queue-mode", MODES, ArgFault::UnsupportedQueueMode)?;
     if let Some(version) = read.integer("x-queue-version")?
         && !(1..=2).contains(&version)
     {
@@ -161,6 +240,10 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
         delays: false,
     })
 }
+
+mod merge;
+
+pub(super) use merge::{By, Given, choose, merged, policy_key, takes_policy_key};
 
 /// What the arguments of basic.consume ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,11 +354,7 @@ impl<'a> Reader<'a> {
         if let Some(name) = REFUSED.iter().find(|name| self.table.get(name).is_some()) {
             return Err(AmqpError::unsupported_arg(name, self.at));
         }
-        let takes = |known: &&Known| match kind {
-            QueueKind::Classic => known.classic,
-            QueueKind::Quorum => known.quorum,
-        };
-        let foreign = KNOWN.iter().filter(|known| !takes(known));
+        let foreign = KNOWN.iter().filter(|known| !known.takes(kind));
         match foreign
             .map(|known| known.name)
             .find(|name| self.table.get(name).is_some())

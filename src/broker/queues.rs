@@ -2,6 +2,8 @@
 //!
 //! Owns RabbitMQ's rules of names, exclusivity, equivalence and auto-delete (A4).
 
+use bytes::Bytes;
+
 use super::arguments::{self, Compared};
 use super::exchanges::RESERVED_PREFIX;
 use super::queue_arguments;
@@ -80,26 +82,28 @@ impl Vhost {
             return Ok(self.unchanged(current.clone()));
         }
         let at = Resource::queue(&name, self.name());
-        let options = queue_arguments::read(&wanted.arguments, at)?;
-        fit(wanted, options.kind, at)?;
+        let kind = queue_arguments::read(&wanted.arguments, at)?.kind;
+        fit(wanted, kind, at)?;
         let declared = self.change(|change| {
             if let Some(current) = change.topology.queues.get(&name) {
                 self.equivalent(current, wanted, connection)?;
                 return Ok(current.clone());
             }
-            let queue = QueueRef::new(QueueSpec {
+            let settings = self.settings_for(&name, kind, &wanted.arguments);
+            let spec = QueueSpec {
                 id: self.next_queue_id(),
                 vhost: self.name().clone(),
                 name: name.clone(),
                 durable: wanted.durable && !wanted.exclusive,
                 exclusive_to: wanted.exclusive.then_some(connection),
                 auto_delete: wanted.auto_delete,
-                arguments: wanted.arguments.octets().clone(),
-                options: options.clone(),
+                kind,
                 is_store: false,
-            });
+            };
+            let queue = QueueRef::new(spec, settings);
             if queue.durable {
-                change.put(Table::Queues, &QueueRow::of(&queue));
+                let arguments = wanted.arguments.octets().clone();
+                change.put(Table::Queues, &QueueRow::of(&queue, arguments));
             }
             change.topology.queues.insert(name.clone(), queue.clone());
             change.changed = true;
@@ -113,7 +117,7 @@ impl Vhost {
 
     /// A queue that expires without use is used now (A4.10).
     fn use_queue(&self, queue: &QueueRef) -> Result<(), AmqpError> {
-        if queue.options.expires_ms.is_none() {
+        if queue.settings().options.expires_ms.is_none() {
             return Ok(());
         }
         let touch = |state: &mut Queue, now_ms, _: &mut Effects| state.touch(now_ms);
@@ -215,7 +219,7 @@ impl Vhost {
     /// many were ready.
     pub(super) fn close_queue(&self, queue: &QueueRef, state: &mut Queue) -> usize {
         let mut ended = self.ended.counts.lock();
-        *ended.queues(queue.options.kind) += state.tally().counts();
+        *ended.queues(queue.kind) += state.tally().counts();
         drop(ended);
         self.ended.broker.queues_deleted.add(1);
         let mut effects = Effects::default();
@@ -264,12 +268,12 @@ impl Vhost {
                 is,
             ));
         }
-        let is = arguments::stored(&current.arguments);
+        let is = arguments::stored(&current.settings().arguments);
         let both = Compared {
             wanted: &wanted.arguments,
             current: &is,
         };
-        if queue_arguments::kind(&wanted.arguments, at)? != current.options.kind {
+        if queue_arguments::kind(&wanted.arguments, at)? != current.kind {
             return arguments::equivalent(both, ["x-queue-type"], at);
         }
         arguments::equivalent(both, queue_arguments::compared(), at)
@@ -281,7 +285,7 @@ impl Change<'_> {
         self.topology.queues.remove(&queue.name);
         self.changed = true;
         if queue.durable {
-            self.delete(Table::Queues, &QueueRow::of(queue));
+            self.delete(Table::Queues, &QueueRow::of(queue, Bytes::new()));
         }
         let removed = self
             .topology

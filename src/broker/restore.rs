@@ -18,6 +18,7 @@ use super::access_rows::{
 };
 use super::arguments;
 use super::exchanges::ExchangeDeclaration;
+use super::policies::{Policies, PolicyKind, PolicyRow};
 use super::queue_arguments;
 use super::rows::{BindingRow, DestinationRow, ExchangeRow, QueueRow, Row, RowError, VhostRow};
 use super::stats::{BrokerCounters, Course};
@@ -70,9 +71,11 @@ impl Broker {
         let directory = directory(&recovered)?;
         let queue_ids = Arc::new(AtomicU64::new(0));
         let counters = Arc::new(BrokerCounters::default());
-        let new_vhost = |name| {
+        let policies = policies(&recovered, config.policies.stacking)?;
+        let new_vhost = |name: Name| {
             let (timers, queue_ids) = (Arc::clone(&timers), Arc::clone(&queue_ids));
-            Vhost::new(name, log.clone(), timers, queue_ids, Arc::clone(&counters))
+            let (counters, policies) = (Arc::clone(&counters), policies(&name));
+            Vhost::new(name, log.clone(), timers, queue_ids, counters, policies)
         };
         let (vhosts, queues) = topology(&recovered, &queue_ids, new_vhost)?;
         let restored = messages(recovered, &queues)?;
@@ -100,6 +103,7 @@ impl Broker {
             failure,
             timers,
             queue_ids,
+            stack_policies: config.policies.stacking,
             counters,
             course: Course::default(),
         };
@@ -170,17 +174,17 @@ fn topology(
         drafts.insert(name.clone(), Topology::clone(&vhost.topology()));
     }
     for row in rows::<ExchangeRow>(recovered, Table::Exchanges)? {
-        if let Some(draft) = drafts.get_mut(&row.vhost) {
-            restore_exchange(draft, row);
+        if let (Some(draft), Some(vhost)) = (drafts.get_mut(&row.vhost), vhosts.get(&row.vhost)) {
+            restore_exchange(vhost, draft, row);
         }
     }
     let mut queues = Queues::new();
     for row in queue_rows {
-        if let Some(draft) = drafts.get_mut(&row.vhost) {
+        if let (Some(draft), Some(vhost)) = (drafts.get_mut(&row.vhost), vhosts.get(&row.vhost)) {
             let queue = match row.is_store {
                 true => stores::restore(&mut draft.graph, row),
                 false => {
-                    let queue = restore_queue(row);
+                    let queue = restore_queue(vhost, row);
                     draft.queues.insert(queue.name.clone(), queue.clone());
                     Some(queue)
                 }
@@ -228,7 +232,7 @@ fn rows<R: Row>(recovered: &Recovered, table: Table) -> Result<Vec<R>, RowError>
     rows.iter().map(|row| R::read(&row.value)).collect()
 }
 
-fn restore_exchange(draft: &mut Topology, row: ExchangeRow) {
+fn restore_exchange(vhost: &Vhost, draft: &mut Topology, row: ExchangeRow) {
     let declared = ExchangeDeclaration {
         name: row.name,
         kind: row.kind,
@@ -238,25 +242,55 @@ fn restore_exchange(draft: &mut Topology, row: ExchangeRow) {
         arguments: arguments::stored(&row.arguments),
     };
     match declared.spec(&row.vhost) {
-        Ok(spec) => drop(draft.graph.insert(spec)),
+        Ok(mut spec) => {
+            spec.alternate = vhost.alternate_of(&spec.name, spec.alternate);
+            draft.graph.insert(spec);
+        }
         Err(fault) => warn!(exchange = %declared.name, %fault, "exchange left out"),
     }
 }
 
-fn restore_queue(row: QueueRow) -> QueueRef {
+fn restore_queue(vhost: &Vhost, row: QueueRow) -> QueueRef {
     let table = arguments::stored(&row.arguments);
     let at = Resource::queue(&row.name, &row.vhost);
-    let options = queue_arguments::read(&table, at).unwrap_or_default();
-    QueueRef::new(QueueSpec {
+    let kind = queue_arguments::kind(&table, at).unwrap_or_default();
+    let settings = vhost.settings_for(&row.name, kind, &table);
+    let spec = QueueSpec {
         id: row.id,
         vhost: row.vhost,
         name: row.name,
         durable: true,
         exclusive_to: None,
         auto_delete: row.auto_delete,
-        arguments: row.arguments,
-        options,
+        kind,
         is_store: false,
+    };
+    QueueRef::new(spec, settings)
+}
+
+/// The policies of each vhost. One that this version does not accept any more is left out.
+fn policies(
+    recovered: &Recovered,
+    stacking: bool,
+) -> Result<impl Fn(&Name) -> Policies + use<>, RowError> {
+    let mut all: HashMap<Name, Policies> = HashMap::new();
+    for (table, kind) in [
+        (Table::Policies, PolicyKind::User),
+        (Table::OperatorPolicies, PolicyKind::Operator),
+    ] {
+        for row in rows::<PolicyRow>(recovered, table)? {
+            let of_vhost = all.entry(row.vhost.clone());
+            match row.policy(kind) {
+                Ok(policy) => of_vhost
+                    .or_insert_with(|| Policies::new(stacking))
+                    .set(kind, policy),
+                Err(fault) => warn!(vhost = %row.vhost, policy = %row.name(), %fault, "left out"),
+            }
+        }
+    }
+    Ok(move |vhost: &Name| match all.get(vhost) {
+        Some(policies) => policies.clone(),
+        None => Policies::new(stacking),
     })
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::vhost::VhostSettings;
 use crate::base::{Name, QueueId};
-use crate::queue::{QueueKind, QueueRef, QueueSpec};
+use crate::queue::{QueueKind, QueueRef};
 use crate::router::{Binding, Destination, ExchangeSpec};
 
 /// A vhost.
@@ -184,14 +184,14 @@ impl ExchangeRow {
 }
 
 impl QueueRow {
-    pub(super) fn of(spec: &QueueSpec) -> Self {
+    pub(super) fn of(queue: &QueueRef, arguments: Bytes) -> Self {
         QueueRow {
-            id: spec.id,
-            vhost: spec.vhost.clone(),
-            name: spec.name.clone(),
-            auto_delete: spec.auto_delete,
-            arguments: spec.arguments.clone(),
-            is_store: spec.is_store,
+            id: queue.id,
+            vhost: queue.vhost.clone(),
+            name: queue.name.clone(),
+            auto_delete: queue.auto_delete,
+            arguments,
+            is_store: queue.is_store,
         }
     }
 }

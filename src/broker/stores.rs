@@ -14,7 +14,7 @@ use super::rows::QueueRow;
 use super::vhost::{Change, Topology, Vhost};
 use crate::base::{AmqpError, LogPos, Name};
 use crate::message::Message;
-use crate::queue::{DeadLetter, QueueOptions, QueueRef, QueueSpec};
+use crate::queue::{DeadLetter, QueueKind, QueueOptions, QueueRef, QueueSpec, Settings};
 use crate::router::{Destination, ExchangeKind, ExchangeSpec, Graph, Routes};
 use crate::store::Table;
 
@@ -44,37 +44,45 @@ pub(super) fn restore(graph: &mut Graph<QueueRef>, row: QueueRow) -> Option<Queu
         warn!(exchange = %row.name, "what it kept is left out: no such exchange");
         return None;
     };
-    let store = QueueRef::new(QueueSpec {
+    let spec = QueueSpec {
         id: row.id,
         vhost: row.vhost,
         name: row.name,
         durable: true,
         exclusive_to: None,
         auto_delete: false,
-        arguments: Bytes::new(),
-        options,
+        kind: QueueKind::Classic,
         is_store: true,
-    });
+    };
+    let store = QueueRef::new(spec, settings(options));
     graph.set_store(store.name.as_bytes(), store.clone());
     Some(store)
+}
+
+/// No policy applies to a store.
+fn settings(options: QueueOptions) -> Settings {
+    Settings {
+        options,
+        ..Settings::default()
+    }
 }
 
 impl Change<'_> {
     /// Gives an exchange that has just been added its store.
     pub(super) fn add_store(&mut self, exchange: &Name, durable: bool, options: QueueOptions) {
-        let store = QueueRef::new(QueueSpec {
+        let spec = QueueSpec {
             id: self.vhost.next_queue_id(),
             vhost: self.vhost.name().clone(),
             name: exchange.clone(),
             durable,
             exclusive_to: None,
             auto_delete: false,
-            arguments: Bytes::new(),
-            options,
+            kind: QueueKind::Classic,
             is_store: true,
-        });
+        };
+        let store = QueueRef::new(spec, settings(options));
         if durable {
-            self.put(Table::Queues, &QueueRow::of(&store));
+            self.put(Table::Queues, &QueueRow::of(&store, Bytes::new()));
         }
         self.topology.graph.set_store(exchange.as_bytes(), store);
     }

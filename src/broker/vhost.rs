@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::arguments::PropertiesView;
+use super::policies::Policies;
 use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, QueueRow, Row};
 use super::stats::{BrokerCounters, Ended, ExchangeStats};
@@ -128,6 +129,9 @@ pub struct Vhost {
     /// Counts of exchanges, by name.
     pub(super) exchange_stats: DashMap<Name, Arc<ExchangeStats>>,
     pub(super) ended: Arc<Ended>,
+    pub(super) policies: ArcSwap<Policies>,
+    /// One change of policies or of a queue's arguments at a time, until it is applied.
+    pub(super) policy_changes: Mutex<()>,
 }
 
 /// The exchanges that every vhost has (A3.1).
@@ -148,6 +152,7 @@ impl Vhost {
         timers: Arc<Timers>,
         queue_ids: Arc<AtomicU64>,
         counters: Arc<BrokerCounters>,
+        policies: Policies,
     ) -> Self {
         let mut topology = Topology::default();
         for (name, kind, internal) in PREDECLARED {
@@ -178,6 +183,8 @@ impl Vhost {
             queue_ids,
             exchange_stats: DashMap::new(),
             ended: Arc::new(Ended::new(counters)),
+            policies: ArcSwap::from_pointee(policies),
+            policy_changes: Mutex::new(()),
         }
     }
 
@@ -233,6 +240,7 @@ impl Vhost {
             records: self.log.batch(),
             changed: false,
             closed: Vec::new(),
+            policies: None,
         };
         let value = change(&mut draft)?;
         let Change {
@@ -240,6 +248,7 @@ impl Vhost {
             records,
             changed,
             closed,
+            policies,
             ..
         } = draft;
         if !changed {
@@ -259,6 +268,9 @@ impl Vhost {
         topology.end = appended.as_ref().map_or(topology.end, |a| a.end());
         let end = topology.end;
         self.topology.store(Arc::new(topology));
+        if let Some(policies) = policies {
+            self.policies.store(policies);
+        }
         for store in closed {
             // Its id is no more, so what it held needs no records.
             let mut effects = Effects::default();
@@ -295,6 +307,8 @@ pub(super) struct Change<'v> {
     pub(super) changed: bool,
     /// Stores of exchanges that are deleted.
     closed: Vec<QueueRef>,
+    /// What the policies become.
+    pub(super) policies: Option<Arc<Policies>>,
 }
 
 impl Change<'_> {
@@ -317,7 +331,7 @@ impl Change<'_> {
             self.vhost.exchange_stats.remove(&name);
             if let Some(store) = gone.exchange.store() {
                 if store.durable {
-                    self.delete(Table::Queues, &QueueRow::of(store));
+                    self.delete(Table::Queues, &QueueRow::of(store, Bytes::new()));
                 }
                 self.closed.push(store.clone());
             }

@@ -164,6 +164,7 @@ impl Broker {
             };
             change.delete(Table::VhostLimits, &limits);
             leave(&mut directory, name, &mut change.records);
+            change.forget_policies();
             change.changed = true;
             Ok(before.queues)
         });

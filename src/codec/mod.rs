@@ -22,4 +22,4 @@ pub use frame::{Frame, FrameCursor, FrameKind, FrameSplitter, Scan};
 pub use method::{Command, Method, Publish, parse_method};
 pub use properties::{ContentHeader, Properties, Property, PropertyPatch, PropertyScan};
 pub use protocol::{ProtocolHeader, protocol_header};
-pub use table::{ArrayBuilder, ArrayRef, RawTable, TableBuilder, TableRef, Value};
+pub use table::{ArrayBuilder, ArrayRef, JsonError, Null, RawTable, TableBuilder, TableRef, Value};

@@ -8,6 +8,7 @@
 //! are the unsigned ones, `x` is a byte array. Keys need not be UTF-8.
 
 mod build;
+mod json;
 mod stored;
 mod value;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 
 pub use build::{ArrayBuilder, TableBuilder};
 pub(super) use build::{put_long, put_short};
+pub use json::{JsonError, Null};
 pub use value::Value;
 
 use super::read::Reader;

@@ -28,5 +28,5 @@ pub use consumer::{
 pub use machine::Queue;
 pub use options::{DeadLetter, DeathReason, Overflow, QueueKind, QueueOptions};
 pub use outcome::{Admission, Dead, Effects, Got, SubscribeError};
-pub use shared::{QueueRef, QueueSpec, WeakQueue};
+pub use shared::{QueueRef, QueueSpec, Settings, WeakQueue};
 pub use tally::{QueueCounts, QueueSample, Tally};

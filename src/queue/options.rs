@@ -1,4 +1,4 @@
-//! What arguments, and one day policies, make of a queue.
+//! What arguments and policies make of a queue.
 //!
 //! Owns the meaning of the settings; reading them from tables is the broker's.
 

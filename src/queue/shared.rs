@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -27,26 +28,37 @@ pub struct QueueSpec {
     pub exclusive_to: Option<ConnectionId>,
     /// Deleted with its last consumer (A4.4).
     pub auto_delete: bool,
-    /// The arguments table as the client sent it.
-    pub arguments: Bytes,
-    /// What the arguments make of it.
-    pub options: QueueOptions,
+    /// Its type.
+    pub kind: QueueKind,
     /// Whether it is an exchange's store, by whose name it goes (A3.10, A3.11). No client sees it, and in a
     /// durable one every message is on disk.
     pub is_store: bool,
+}
+
+/// What can change while a queue exists.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The arguments table as the client sent it, or as an operator has changed it since.
+    pub arguments: Bytes,
+    /// What arguments and policies together make of it.
+    pub options: QueueOptions,
+    /// The policy in force.
+    pub policy: Option<Name>,
+    /// The operator policy in force.
+    pub operator_policy: Option<Name>,
 }
 
 impl QueueSpec {
     /// Whether a message goes to disk for this queue: if both are to last, and in a quorum queue (A8)
     /// and an exchange's store always.
     pub fn keeps(&self, message: &Message) -> bool {
-        self.durable
-            && (message.persistent() || self.options.kind == QueueKind::Quorum || self.is_store)
+        self.durable && (message.persistent() || self.kind == QueueKind::Quorum || self.is_store)
     }
 }
 
 struct SharedQueue {
     spec: QueueSpec,
+    settings: ArcSwap<Settings>,
     state: Mutex<Queue>,
 }
 
@@ -56,9 +68,23 @@ pub struct QueueRef(Arc<SharedQueue>);
 
 impl QueueRef {
     /// A new, empty queue.
-    pub fn new(spec: QueueSpec) -> Self {
-        let state = Mutex::new(Queue::new(spec.options.clone()));
-        QueueRef(Arc::new(SharedQueue { spec, state }))
+    pub fn new(spec: QueueSpec, settings: Settings) -> Self {
+        let state = Mutex::new(Queue::new(settings.options.clone()));
+        QueueRef(Arc::new(SharedQueue {
+            spec,
+            settings: ArcSwap::from_pointee(settings),
+            state,
+        }))
+    }
+
+    /// Its arguments and what they and policies make of it, as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.0.settings.load_full()
+    }
+
+    /// Shows other settings. What they change in the queue, [`Queue::set_options`] does.
+    pub fn set_settings(&self, settings: Settings) {
+        self.0.settings.store(Arc::new(settings));
     }
 
     /// A handle that does not keep the queue.

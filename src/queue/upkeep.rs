@@ -35,6 +35,18 @@ impl Queue {
         }
     }
 
+    /// Changes what can be changed while the queue exists: its type, its priorities and whether one
+    /// consumer is active stay. Limits hold for the messages that are there at the next
+    /// [`Self::wake`], which must follow.
+    pub fn set_options(&mut self, options: QueueOptions) {
+        self.options = QueueOptions {
+            kind: self.options.kind,
+            max_priority: self.options.max_priority,
+            single_active: self.options.single_active,
+            ..options
+        };
+    }
+
     /// Somebody uses the queue: it does not expire for its whole time again (A4.10).
     pub fn touch(&mut self, now_ms: u64) {
         self.used_at_ms = now_ms;

@@ -159,6 +159,16 @@ impl AmqpError {
         )
     }
 
+    /// 406: an argument that cannot be changed while the queue exists. An operator sees it.
+    pub fn fixed_arg(name: &str, at: Resource<'_>) -> Self {
+        AmqpError::new(
+            ReplyCode::PreconditionFailed,
+            format_args!(
+                "arg '{name}' for {at} cannot be changed: delete the queue and declare it anew"
+            ),
+        )
+    }
+
     /// 406: an argument that only other queue types know. `queue_type` is RabbitMQ's module name,
     /// `rabbit_classic_queue`.
     pub fn invalid_arg_of_type(name: &str, at: Resource<'_>, queue_type: &str) -> Self {

@@ -33,7 +33,7 @@ impl OverviewSample {
         let state = queue.lock();
         self.ready += state.ready_len() as u64;
         self.unacked += state.unacked_len() as u64;
-        match queue.options.kind {
+        match queue.kind {
             QueueKind::Classic => self.classic += state.tally().counts(),
             QueueKind::Quorum => self.quorum += state.tally().counts(),
         }

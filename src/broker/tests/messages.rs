@@ -76,7 +76,7 @@ fn a_restart_restores_topology_and_messages() {
     assert!(!bench.has_queue("passing") && !bench.has_queue("mine"));
     assert!(bench.has_exchange("x") && !bench.has_exchange("gone"));
     let queue = bench.declare("q", durable);
-    assert_eq!((queue.id, queue.options.max_priority), (id, 3));
+    assert_eq!((queue.id, queue.settings().options.max_priority), (id, 3));
     assert!(
         bench.declare("later", |_| ()).id > id,
         "an id is used twice"

@@ -2,6 +2,7 @@
 
 mod access;
 mod messages;
+mod policies;
 mod statistics;
 mod stores;
 mod topology;

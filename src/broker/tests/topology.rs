@@ -31,7 +31,7 @@ fn a2_an_argument_of_another_integer_type_is_the_same() {
         q.arguments = argument("x-max-priority", Value::I64(5));
     });
     assert_eq!(first, again);
-    assert_eq!(first.options.max_priority, 5);
+    assert_eq!(first.settings().options.max_priority, 5);
 }
 
 #[test]

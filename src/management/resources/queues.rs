@@ -42,11 +42,13 @@ impl Item for QueueItem {
         object
             .put("name", self.name())
             .put("vhost", queue.vhost.as_str())
-            .put("type", queue.options.kind.name())
+            .put("type", queue.kind.name())
             .put("durable", queue.durable)
             .put("auto_delete", queue.auto_delete)
             .put("exclusive", queue.exclusive_to.is_some())
-            .put_with("arguments", || tables::stored_to_json(&queue.arguments))
+            .put_with("arguments", || {
+                tables::stored_to_json(&queue.settings().arguments)
+            })
             .put("node", self.node.name())
             .put("state", "running");
         const COUNTED: [&str; 5] = [
