@@ -5,9 +5,14 @@
 //! equal to the defaults here.
 
 mod http;
+mod listen;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+pub use listen::{Endpoint, Listen};
+pub use tls::{KeyPair, LoginFrom, Tls, TlsVersion, Verify};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +27,12 @@ use crate::base::limits;
 pub struct Config {
     /// Where the log and the catalogue live.
     pub data_dir: PathBuf,
-    /// Addresses that speak AMQP.
-    pub listen: Vec<SocketAddr>,
+    /// Where AMQP is spoken in the clear.
+    pub listen: Vec<Listen>,
     /// What is logged, in `tracing`'s filter syntax.
     pub log: String,
+    /// AMQP over TLS.
+    pub tls: Tls,
     /// The protocol's limits.
     pub amqp: Amqp,
     /// What a confirm means, and the log's shape.
@@ -113,8 +120,9 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             data_dir: PathBuf::from("warren-data"),
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 5672))],
+            listen: vec![Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 5672))).into()],
             log: "info".to_owned(),
+            tls: Tls::default(),
             amqp: Amqp::default(),
             storage: Storage::default(),
             auth: Auth::default(),
@@ -297,8 +305,15 @@ impl Config {
                 reason: "must begin with / and hold letters, digits and -._~/ only".to_owned(),
             });
         }
-        if self.listen.is_empty() {
-            let reason = "needs at least one ADDR:PORT".to_owned();
+        range(
+            "tls.reload_interval_s",
+            self.tls.reload_interval_s,
+            0,
+            86_400,
+        )?;
+        self.tls.check()?;
+        if self.listen.is_empty() && self.tls.listen.is_empty() {
+            let reason = "needs at least one ADDR:PORT, or tls.listen".to_owned();
             return Err(ConfigError::OutOfRange {
                 key: "listen",
                 value: "[]".into(),

@@ -4,13 +4,12 @@
 //! wrong flag or configuration.
 
 use std::env::VarError;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use warren::config::{Address, Config};
+use warren::config::{Address, Config, Listen};
 use warren::server;
 
 // Messages are freed by another thread than the one that allocated them.
@@ -31,9 +30,21 @@ struct Flags {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// Address to listen on for AMQP, may be given several times [default: 127.0.0.1:5672]
+    /// Address or unix:PATH to listen on for AMQP, may be given several times [default: 127.0.0.1:5672]
     #[arg(long, value_name = "ADDR:PORT")]
-    listen: Vec<SocketAddr>,
+    listen: Vec<Listen>,
+
+    /// Address to listen on for AMQP over TLS, by convention port 5671; may be given several times
+    #[arg(long, value_name = "ADDR:PORT")]
+    tls_listen: Vec<Listen>,
+
+    /// Certificate chain for TLS (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
 
     /// Address of the HTTP API and the pages, or "off" [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDR:PORT")]
@@ -122,9 +133,19 @@ fn configure(flags: Flags) -> Result<Config, String> {
     if let Some(address) = flags.metrics {
         config.metrics.listen = address;
     }
+    if !flags.tls_listen.is_empty() {
+        config.tls.listen = flags.tls_listen;
+    }
+    if let Some(file) = flags.tls_cert {
+        config.tls.cert_file = file;
+    }
+    if let Some(file) = flags.tls_key {
+        config.tls.key_file = file;
+    }
     if let Some(filter) = flags.log {
         config.log = filter;
     }
+    config.check().map_err(|e| e.to_string())?;
     Ok(config)
 }
 

@@ -4,7 +4,6 @@
 //! then the log is closed, so that what a client was promised is on disk before the process ends.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,20 +13,20 @@ use crate::amqp;
 use crate::base::AmqpError;
 use crate::base::limits::SHUTDOWN_GRACE;
 use crate::broker::{Broker, OpenError};
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 use crate::management::HttpServers;
-use crate::net::Listeners;
+use crate::net::{ListenError, Listeners};
 
 /// Why the broker did not start, or stopped on a fault; one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// An address can't be listened on.
-    #[error("cannot listen on {address}: {reason}")]
+    /// An address can't be listened on, or its certificates can't be used.
+    #[error("{fault}{hint}")]
     Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's reason, and what to do about it.
-        reason: String,
+        /// Which, and why.
+        fault: ListenError,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// The data directory can't be used.
     #[error(transparent)]
@@ -52,19 +51,30 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     let mut stop = StopSignal::new().map_err(ServerError::Runtime)?;
     survive_file_size_limit().map_err(ServerError::Runtime)?;
     // Before recovery, which may take long: a port in use is told at once.
-    let listeners =
-        Listeners::bind(&config.listen).map_err(|(address, e)| listen_fault(address, &e))?;
-    let http = HttpServers::bind(&config).map_err(|(address, e)| listen_fault(address, &e))?;
+    let listeners = Listeners::bind(&config.listen, &config.tls).map_err(listen_fault)?;
+    let http = HttpServers::bind(&config).map_err(|(address, source)| {
+        let address = Endpoint::Tcp(address);
+        listen_fault(ListenError::Socket { address, source })
+    })?;
     let settings = amqp::Settings::from(&config);
     let broker = Arc::new(Broker::open(&config)?);
-    for address in listeners.addresses() {
-        info!(%address, "listening for AMQP 0-9-1");
+    for (address, tls) in listeners.addresses() {
+        match tls {
+            false => info!(%address, "listening for AMQP 0-9-1"),
+            true => info!(%address, "listening for AMQP 0-9-1 over TLS"),
+        }
     }
-    let amqp = listeners.addresses().map(|address| ("amqp", address));
+    let amqp = listeners.addresses().filter_map(|(endpoint, tls)| {
+        let protocol = if tls { "amqp/ssl" } else { "amqp" };
+        match endpoint {
+            Endpoint::Tcp(address) => Some((protocol, address)),
+            Endpoint::Unix(_) => None,
+        }
+    });
     let http = http
         .start(Arc::clone(&broker), &config, amqp)
         .map_err(ServerError::Runtime)?;
-    let connections = listeners.accept(Arc::clone(&broker), Arc::new(settings));
+    let connections = listeners.accept(&broker, &Arc::new(settings));
     let clock = tokio::spawn({
         let broker = Arc::clone(&broker);
         async move { broker.keep_time().await }
@@ -97,16 +107,20 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     Ok(())
 }
 
-fn listen_fault(address: SocketAddr, e: &io::Error) -> ServerError {
-    let hint = match e.kind() {
-        io::ErrorKind::AddrInUse => " (is another broker running? choose another with --listen)",
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)",
-        _ => "",
+fn listen_fault(fault: ListenError) -> ServerError {
+    let hint = match &fault {
+        ListenError::Socket { address, source } => match (source.kind(), address) {
+            (io::ErrorKind::AddrInUse, _) => {
+                " (is another broker running? choose another with --listen)"
+            }
+            (io::ErrorKind::PermissionDenied, Endpoint::Tcp(_)) => {
+                " (ports below 1024 need privileges)"
+            }
+            _ => "",
+        },
+        ListenError::Tls(_) => "",
     };
-    ServerError::Listen {
-        address,
-        reason: format!("{e}{hint}"),
-    }
+    ServerError::Listen { fault, hint }
 }
 
 /// Each connection is a file; the soft limit of many systems is 1024.

@@ -14,8 +14,9 @@ use super::handshake::{self, Fault, Opened, Progress, Step};
 use super::link::Link;
 use super::outbox::Outbox;
 use super::session::{Go, Session};
+use super::stream::Origin;
 use super::{OutBuffer, Settings, replies};
-use crate::auth::{Credentials, Login, LoginRefused};
+use crate::auth::{Login, LoginRefused, Proof};
 use crate::base::limits::{CLOSE_OK_TIMEOUT, FRAME_MIN, OUTBOUND_HIGH_BYTES, SILENT_CLOSE_DELAY};
 use crate::base::{AmqpError, ConnectionId, LogPos, clock};
 use crate::broker::stats::{ConnectionDetails, ConnectionStats};
@@ -56,6 +57,7 @@ pub(super) struct Connection {
     broker: Arc<Broker>,
     settings: Arc<Settings>,
     outbox: Arc<Outbox>,
+    origin: Origin,
     splitter: FrameSplitter,
     stage: Stage,
     phase: Phase,
@@ -65,7 +67,7 @@ pub(super) struct Connection {
     /// The output until there is a session, which has its own.
     early: OutBuffer,
     /// To be checked by the broker.
-    login: Option<Credentials>,
+    login: Option<Proof>,
 }
 
 impl Connection {
@@ -74,6 +76,7 @@ impl Connection {
         broker: Arc<Broker>,
         settings: Arc<Settings>,
         outbox: Arc<Outbox>,
+        origin: Origin,
     ) -> Self {
         Connection {
             id: stats.id(),
@@ -81,6 +84,7 @@ impl Connection {
             broker,
             settings,
             outbox,
+            origin,
             // Until tune-ok the smallest limit holds (A1.6).
             splitter: FrameSplitter::new(FRAME_MIN),
             stage: Stage::Header,
@@ -135,7 +139,7 @@ impl Connection {
     }
 
     /// A login that the broker is to check; then call [`Self::logged_in`].
-    pub(super) fn take_login(&mut self) -> Option<Credentials> {
+    pub(super) fn take_login(&mut self) -> Option<Proof> {
         self.login.take()
     }
 
@@ -179,7 +183,7 @@ impl Connection {
             ProtocolHeader::Incomplete => false,
             ProtocolHeader::Accepted => {
                 let _ = buf.split_to(PROTOCOL_HEADER_LEN);
-                handshake::start(self.early.tail());
+                handshake::start(&self.origin, self.early.tail());
                 self.stage = Stage::Handshake(Step::Starting);
                 true
             }
@@ -231,7 +235,7 @@ impl Connection {
         let Stage::Handshake(step) = std::mem::replace(&mut self.stage, Stage::Nothing) else {
             return;
         };
-        let done = step.take(command, &self.settings);
+        let done = step.take(command, &self.origin, &self.settings);
         self.progress(done);
     }
 
@@ -382,14 +386,14 @@ impl Connection {
 
     /// Ends a handshake with a reason that the client is told.
     fn refuse(&mut self, fault: &AmqpError) {
-        info!(connection = %self.id, peer = %self.stats.peer(), fault = fault.text, "connection refused");
+        info!(connection = %self.id, peer = %self.origin.peer, fault = fault.text, "connection refused");
         encode::write_close(self.early.tail(), 0, fault);
         self.phase = Phase::Closing(SILENT_CLOSE_DELAY);
     }
 
     /// Ends a handshake without a word (A1.13, A1.14).
     fn give_up(&mut self, fault: &AmqpError) {
-        info!(connection = %self.id, peer = %self.stats.peer(), fault = fault.text, "handshake failed");
+        info!(connection = %self.id, peer = %self.origin.peer, fault = fault.text, "handshake failed");
         self.phase = Phase::Silent(SILENT_CLOSE_DELAY);
     }
 

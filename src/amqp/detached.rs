@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::outbox::Outbox;
+use super::stream::Origin;
 use super::{Connection, Settings};
 use crate::base::ConnectionId;
 use crate::broker::Broker;
@@ -31,7 +32,13 @@ impl Detached {
         Detached {
             id: stats.id(),
             broker: Arc::clone(&broker),
-            connection: Connection::new(stats, broker, settings, outbox),
+            connection: Connection::new(
+                stats,
+                broker,
+                settings,
+                outbox,
+                Origin::new(address, address),
+            ),
         }
     }
 

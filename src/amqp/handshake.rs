@@ -11,13 +11,15 @@ use bytes::BytesMut;
 
 use super::Settings;
 use super::link::Capabilities;
-use crate::auth::{Credentials, Login, LoginRefused};
-use crate::base::AmqpError;
+use super::stream::Origin;
+use crate::auth::{Credentials, Login, LoginRefused, Proof};
 use crate::base::limits::FRAME_MIN_SPEC;
+use crate::base::{AmqpError, Name};
 use crate::codec::encode::{short_string, write_method};
 use crate::codec::{Command, RawTable, Value};
 
 const MECHANISMS: &str = "PLAIN AMQPLAIN";
+const MECHANISMS_WITH_EXTERNAL: &str = "PLAIN AMQPLAIN EXTERNAL";
 
 /// Where the handshake stands, and what was learnt so far.
 pub(super) enum Step {
@@ -63,7 +65,7 @@ pub(super) struct Opened {
 pub(super) enum Progress {
     Next(Step),
     /// These are to be checked, then [`Step::logged_in`] told.
-    Login(Step, Credentials),
+    Login(Step, Proof),
     Opened(Opened),
 }
 
@@ -76,13 +78,17 @@ pub(super) enum Fault {
     Silent(AmqpError),
 }
 
-/// Writes connection.start (A1.3).
-pub(super) fn start(out: &mut BytesMut) {
+/// Writes connection.start (A1.3). EXTERNAL is offered to whose certificate names a user (A10).
+pub(super) fn start(origin: &Origin, out: &mut BytesMut) {
+    let mechanisms = match certified_user(origin) {
+        Some(_) => MECHANISMS_WITH_EXTERNAL,
+        None => MECHANISMS,
+    };
     let start = connection::Start {
         version_major: 0,
         version_minor: 9,
         server_properties: server_properties(),
-        mechanisms: MECHANISMS.into(),
+        mechanisms: mechanisms.into(),
         locales: "en_US".into(),
     };
     write_method(
@@ -94,14 +100,19 @@ pub(super) fn start(out: &mut BytesMut) {
 
 impl Step {
     /// Takes the next method of class connection.
-    pub(super) fn take(self, command: &Command, settings: &Settings) -> Result<Progress, Fault> {
+    pub(super) fn take(
+        self,
+        command: &Command,
+        origin: &Origin,
+        settings: &Settings,
+    ) -> Result<Progress, Fault> {
         use connection::AMQPMethod::{Open, StartOk, TuneOk};
         let AMQPClass::Connection(method) = &command.method else {
             return Err(Fault::Silent(AmqpError::unexpected_method(self.name())));
         };
         match (self, method) {
             (Step::Starting, StartOk(start_ok)) => {
-                let given = credentials(start_ok)?;
+                let given = proof(start_ok, origin)?;
                 let client = Client {
                     mechanism: start_ok.mechanism.as_str().to_owned(),
                     properties: command.arguments.clone(),
@@ -217,15 +228,23 @@ fn capabilities(client_properties: &RawTable) -> Capabilities {
     }
 }
 
-fn credentials(start_ok: &connection::StartOk) -> Result<Credentials, Fault> {
+fn proof(start_ok: &connection::StartOk, origin: &Origin) -> Result<Proof, Fault> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
-    let given = match mechanism {
-        "PLAIN" => plain(response),
-        "AMQPLAIN" => amqplain(response),
+    let given = match (mechanism, certified_user(origin)) {
+        ("PLAIN", _) => plain(response),
+        ("AMQPLAIN", _) => amqplain(response),
+        // What the client says of itself is ignored (A10).
+        ("EXTERNAL", Some(user)) => return Ok(Proof::Certificate(user.clone())),
         _ => return Err(Fault::Silent(AmqpError::unknown_mechanism(mechanism))),
     };
-    given.ok_or_else(|| Fault::Silent(AmqpError::malformed_sasl(mechanism)))
+    given
+        .map(Proof::Password)
+        .ok_or_else(|| Fault::Silent(AmqpError::malformed_sasl(mechanism)))
+}
+
+fn certified_user(origin: &Origin) -> Option<&Name> {
+    origin.tls.as_ref()?.user.as_ref()
 }
 
 /// `\0user\0password`; an authorisation identity in front is refused (A10, Corrections).

@@ -32,6 +32,7 @@ mod reply_to;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod stream;
 mod task;
 mod transaction;
 
@@ -41,6 +42,7 @@ pub use checks::{compose, visible_properties};
 use connection::Connection;
 pub use detached::Detached;
 use out_buffer::OutBuffer;
+pub use stream::{Origin, Stream, TlsSession};
 pub use task::serve;
 
 use crate::config::Config;

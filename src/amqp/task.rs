@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, info};
 
 use super::connection::Phase;
 use super::outbox::Outbox;
+use super::stream::{Origin, Stream};
 use super::{Connection, Settings};
 use crate::auth::{Login, LoginRefused};
 use crate::base::LogPos;
@@ -25,19 +25,26 @@ use crate::broker::Broker;
 use crate::broker::stats::ConnectionStats;
 
 /// Runs a connection from accept to its end.
-pub async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    local: SocketAddr,
+pub async fn serve<S: Stream>(
+    stream: S,
+    origin: Origin,
     broker: Arc<Broker>,
     settings: Arc<Settings>,
 ) {
     let outbox = Arc::new(Outbox::default());
+    let Origin { peer, local, .. } = origin;
+    let deadline = origin.accepted + settings.handshake_timeout;
     let stats = broker.connect(outbox.clone(), peer, local);
     let id = stats.id();
     debug!(connection = %id, %peer, %local, "accepted");
-    let (handle, timeout) = (Arc::clone(&broker), settings.handshake_timeout);
-    let connection = Connection::new(Arc::clone(&stats), broker, settings, Arc::clone(&outbox));
+    let handle = Arc::clone(&broker);
+    let connection = Connection::new(
+        Arc::clone(&stats),
+        broker,
+        settings,
+        Arc::clone(&outbox),
+        origin,
+    );
     let mut task = Task {
         stream,
         peer,
@@ -51,7 +58,8 @@ pub async fn serve(
         watching_room: false,
         login: None,
     };
-    let ended = task.run(timeout).await;
+    let ended = task.run(deadline).await;
+    task.stream.finish();
     task.connection.end();
     handle.disconnect(id);
     debug!(connection = %id, %peer, reason = ended.err().map(|e| e.to_string()), "ended");
@@ -60,8 +68,8 @@ pub async fn serve(
 /// Octets read after which the task lets others have the worker.
 const YIELD_AFTER_BYTES: usize = 16 * 1024;
 
-struct Task {
-    stream: TcpStream,
+struct Task<S> {
+    stream: S,
     peer: SocketAddr,
     outbox: Arc<Outbox>,
     broker: Arc<Broker>,
@@ -80,12 +88,11 @@ struct Task {
 /// A hash may be slow, or another login before it.
 type LoginCheck = Pin<Box<dyn Future<Output = Result<Login, LoginRefused>> + Send>>;
 
-impl Task {
-    async fn run(&mut self, handshake_timeout: Duration) -> io::Result<()> {
-        let began = Instant::now();
+impl<S: Stream> Task<S> {
+    async fn run(&mut self, handshake_deadline: Instant) -> io::Result<()> {
         let mut phase = Phase::Handshake;
-        let timer = sleep_until(began + handshake_timeout);
-        let look = sleep_until(began);
+        let timer = sleep_until(handshake_deadline);
+        let look = sleep_until(handshake_deadline);
         tokio::pin!(timer, look);
         let mut look_every = None;
         let mut unyielded_bytes = 0;
@@ -98,7 +105,7 @@ impl Task {
                 tokio::task::yield_now().await;
                 continue;
             }
-            if self.connection.phase() == Phase::Ended && self.connection.out().is_empty() {
+            if self.connection.phase() == Phase::Ended && !self.has_output() {
                 return Ok(());
             }
             self.begin_login();
@@ -150,7 +157,7 @@ impl Task {
         };
         let (broker, peer) = (Arc::clone(&self.broker), self.peer);
         self.login = Some(Box::pin(async move {
-            let user = given.user.clone();
+            let user = given.user().to_owned();
             let result = broker.login(given, peer.ip()).await;
             match &result {
                 Ok(_) => broker.counters().logins_succeeded.add(1),
@@ -199,7 +206,7 @@ impl Task {
     fn hear_unread(&mut self) {
         let unread = match self.wants_input() {
             true => 0,
-            false => rustix::io::ioctl_fionread(&self.stream).unwrap_or(0),
+            false => self.stream.unread_bytes(),
         };
         self.pulse.received |= unread > self.pulse.unread || self.watching_room;
         self.pulse.unread = unread;
@@ -209,8 +216,14 @@ impl Task {
         self.connection.wants_input(!self.watching_room)
     }
 
+    /// Whether anything is still to be written, now or later.
+    fn has_output(&mut self) -> bool {
+        self.stream.holds_back() || !self.connection.out().is_empty()
+    }
+
     fn interest(&mut self) -> Option<Interest> {
-        let write = (self.connection.out().sendable_len() > 0).then_some(Interest::WRITABLE);
+        let sendable = self.stream.holds_back() || self.connection.out().sendable_len() > 0;
+        let write = sendable.then_some(Interest::WRITABLE);
         let read = self.wants_input().then_some(Interest::READABLE);
         match (read, write) {
             (Some(read), Some(write)) => Some(read | write),
@@ -240,10 +253,11 @@ impl Task {
 
     /// Writes what may be written, as far as the socket takes it.
     fn write(&mut self) -> io::Result<()> {
+        self.stream.try_flush()?;
         let out = self.connection.out();
         let mut wrote_bytes = 0;
         while out.sendable_len() > 0 {
-            match out.write_with(|slices| self.stream.try_write_vectored(slices)) {
+            match out.write_with(|slices| self.stream.try_write(slices)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => wrote_bytes += count,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
@@ -262,7 +276,7 @@ impl Task {
 
     /// Reads once, and has what came done. How many octets it was.
     fn read(&mut self) -> io::Result<usize> {
-        match self.input.read(&self.stream) {
+        match self.input.read(&mut self.stream) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 self.pulse.received = true;
@@ -283,7 +297,7 @@ async fn checked(login: &mut Option<LoginCheck>) -> Result<Login, LoginRefused> 
     }
 }
 
-async fn ready(stream: &TcpStream, interest: Option<Interest>) -> io::Result<tokio::io::Ready> {
+async fn ready<S: Stream>(stream: &S, interest: Option<Interest>) -> io::Result<tokio::io::Ready> {
     match interest {
         Some(interest) => stream.ready(interest).await,
         None => std::future::pending().await,
@@ -310,13 +324,13 @@ impl Default for Input {
 }
 
 impl Input {
-    fn read(&mut self, stream: &TcpStream) -> io::Result<usize> {
+    fn read<S: Stream>(&mut self, stream: &mut S) -> io::Result<usize> {
         if self.buf.capacity() - self.buf.len() < self.chunk / 2 {
             self.buf.reserve(self.chunk);
         }
         let room = self.buf.capacity() - self.buf.len();
-        let count = stream.try_read_buf(&mut self.buf)?;
-        if count == room {
+        let count = stream.try_read(&mut self.buf)?;
+        if count >= room {
             self.chunk = (self.chunk * 2).min(READ_MAX_BYTES);
         } else if count < self.chunk / 8 {
             self.chunk = (self.chunk / 2).max(READ_MIN_BYTES);

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{Directory, Login, PasswordHash, SharedDirectory};
+use crate::base::Name;
 use crate::base::limits::{LOGIN_REMEMBERED, LOGINS_REMEMBERED_MAX};
 
 /// A user and password as a SASL mechanism or HTTP delivered them.
@@ -23,6 +24,31 @@ pub struct Credentials {
     pub user: String,
     /// The password, any octets.
     pub password: Vec<u8>,
+}
+
+/// What a client shows for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// A password, which is to be checked.
+    Password(Credentials),
+    /// A certificate that names this user, and has been checked (EXTERNAL).
+    Certificate(Name),
+}
+
+impl Proof {
+    /// The name it is shown for.
+    pub fn user(&self) -> &str {
+        match self {
+            Proof::Password(given) => &given.user,
+            Proof::Certificate(user) => user.as_str(),
+        }
+    }
+}
+
+impl From<Credentials> for Proof {
+    fn from(given: Credentials) -> Self {
+        Proof::Password(given)
+    }
 }
 
 /// Why a login was refused: for the broker's log only.
@@ -79,21 +105,13 @@ impl Logins {
     pub async fn check(
         &self,
         directory: &SharedDirectory,
-        given: Credentials,
+        given: impl Into<Proof>,
         peer: IpAddr,
     ) -> Result<Login, LoginRefused> {
-        let Credentials { user, password } = given;
-        let hash = password_of(&directory.load(), &user);
-        let is_known = hash.is_some();
-        // A user without a password has none that would be right; nor is an empty one.
-        let hash = hash.or_else(|| self.nobody.clone());
-        let right = match hash {
-            Some(hash) if !password.is_empty() => self.verify(&user, password, hash).await,
-            _ => false,
+        let user = match given.into() {
+            Proof::Certificate(user) => user.as_str().to_owned(),
+            Proof::Password(given) => self.check_password(directory, given).await?,
         };
-        if !is_known || !right {
-            return Err(LoginRefused::Credentials);
-        }
         if self.loopback_only.contains(&user) && !peer.to_canonical().is_loopback() {
             return Err(LoginRefused::NotLoopback);
         }
@@ -103,6 +121,27 @@ impl Logins {
             user: account.user.name.clone(),
             tags: account.user.tags.clone(),
         })
+    }
+
+    /// The user's name.
+    async fn check_password(
+        &self,
+        directory: &SharedDirectory,
+        given: Credentials,
+    ) -> Result<String, LoginRefused> {
+        let Credentials { user, password } = given;
+        let hash = password_of(&directory.load(), &user);
+        let is_known = hash.is_some();
+        // A user without a password has none that would be right; nor is an empty one.
+        let hash = hash.or_else(|| self.nobody.clone());
+        let right = match hash {
+            Some(hash) if !password.is_empty() => self.verify(&user, password, hash).await,
+            _ => false,
+        };
+        match is_known && right {
+            true => Ok(user),
+            false => Err(LoginRefused::Credentials),
+        }
     }
 
     async fn verify(&self, user: &str, password: Vec<u8>, hash: PasswordHash) -> bool {
@@ -250,6 +289,23 @@ mod tests {
                 assert_eq!(login.is_ok(), right, "{user} {password}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a10_a_certificate_stands_for_a_known_user_without_a_password() {
+        let directory = directory("guest", sha256("guest"));
+        let logins = Logins::new(vec!["guest".into()]);
+        let login = async |user: &str, peer: &str| {
+            let proof = Proof::Certificate(user.into());
+            let login = logins.check(&directory, proof, peer.parse().unwrap()).await;
+            login.map(|login| login.user)
+        };
+        let known = login("passwordless", "10.0.0.1").await;
+        assert_eq!(known, Ok("passwordless".into()));
+        let unknown = login("nobody", "127.0.0.1").await;
+        assert_eq!(unknown, Err(LoginRefused::Credentials));
+        let far = login("guest", "10.0.0.1").await;
+        assert_eq!(far, Err(LoginRefused::NotLoopback));
     }
 
     #[tokio::test]

@@ -14,6 +14,6 @@ mod pattern;
 pub use actor::{Actor, Login};
 pub use directory::{Account, Directory, Permission, SharedDirectory, TopicPermission, User, tag};
 pub use limits::{Limit, Limits};
-pub use logins::{Credentials, LoginRefused, Logins};
+pub use logins::{Credentials, LoginRefused, Logins, Proof};
 pub use password::{HashError, HashingAlgorithm, PasswordHash};
 pub use pattern::{Pattern, PatternError};

@@ -13,7 +13,7 @@ use super::access_rows::{PermissionRow, TopicPermissionRow, UserLimitsRow, UserR
 use super::rows::Row;
 use super::vhost::Durably;
 use crate::auth::{
-    Actor, Credentials, Directory, Limits, Login, LoginRefused, Permission, TopicPermission, User,
+    Actor, Directory, Limits, Login, LoginRefused, Permission, Proof, TopicPermission, User,
 };
 use crate::base::limits::NAME_MAX_BYTES;
 use crate::base::{AmqpError, Name};
@@ -62,11 +62,15 @@ impl Broker {
         self.directory.load_full()
     }
 
-    /// Checks a user's password. `peer` is where it comes from.
+    /// Checks what a client shows at login. `peer` is where it comes from.
     ///
     /// # Errors
     /// It is refused; the reason is for the log.
-    pub async fn login(&self, given: Credentials, peer: IpAddr) -> Result<Login, LoginRefused> {
+    pub async fn login(
+        &self,
+        given: impl Into<Proof>,
+        peer: IpAddr,
+    ) -> Result<Login, LoginRefused> {
         self.logins.check(&self.directory, given, peer).await
     }
 

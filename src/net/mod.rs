@@ -1,60 +1,103 @@
 //! Listeners: from an address to a connection's task.
 //!
-//! Owns the sockets that accept, and the set of connection tasks, which it joins at the end. Never
-//! looks at what is sent.
+//! Owns the sockets that accept, what stands before AMQP on a connection (who may connect, the
+//! PROXY protocol, TLS), and the set of connection tasks, which it joins at the end. Never looks at
+//! what is sent after that.
+
+mod gate;
+mod proxy;
+mod socket;
+mod tls;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::amqp;
 use crate::broker::Broker;
+use crate::config::{self, Endpoint, Listen};
+use gate::Gate;
+use socket::Socket;
+pub use socket::listen;
+use tls::Tls;
+pub use tls::TlsError;
 
-/// Connections the kernel keeps until they are accepted: a storm of reconnects must fit.
-const BACKLOG: i32 = 4096;
 /// Pause after a failed accept (out of files, say), so that it does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Bound sockets, not yet accepting.
-pub struct Listeners(Vec<(SocketAddr, TcpListener)>);
+pub struct Listeners {
+    sockets: Vec<(Socket, Arc<Gate>)>,
+    tls: Option<Arc<Tls>>,
+}
+
+/// Why a listener can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address can't be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Socket {
+        /// The address.
+        address: Endpoint,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
 
 impl Listeners {
-    /// Binds them all; on failure says which address it was.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, (SocketAddr, io::Error)> {
-        let bound = addresses.iter().map(|&address| {
-            let listener = listen(address).and_then(TcpListener::from_std);
-            let listener = listener.map_err(|e| (address, e))?;
-            let actual = listener.local_addr().map_err(|e| (address, e))?;
-            Ok((actual, listener))
+    /// Reads the certificates and binds all sockets; on failure says which it was.
+    pub fn bind(plain: &[Listen], tls: &config::Tls) -> Result<Self, ListenError> {
+        let session = match tls.listen.is_empty() {
+            true => None,
+            false => Some(Arc::new(Tls::load(tls)?)),
+        };
+        let clear = plain.iter().map(|listen| (listen, None));
+        let sealed = tls.listen.iter().map(|listen| (listen, session.clone()));
+        let bound = clear.chain(sealed).map(|(listen, tls)| {
+            let socket = Socket::bind(&listen.at).map_err(|source| ListenError::Socket {
+                address: listen.at.clone(),
+                source,
+            })?;
+            Ok((socket, Arc::new(Gate::new(listen, tls))))
         });
-        bound.collect::<Result<_, _>>().map(Listeners)
+        Ok(Listeners {
+            sockets: bound.collect::<Result<_, ListenError>>()?,
+            tls: session,
+        })
     }
 
-    /// Where they listen; port 0 has become a real one.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().map(|&(address, _)| address)
+    /// Where they listen, and whether it is TLS that is spoken there.
+    pub fn addresses(&self) -> impl Iterator<Item = (Endpoint, bool)> {
+        let shown = |(socket, gate): &(Socket, Arc<Gate>)| (socket.address(), gate.has_tls());
+        self.sockets.iter().map(shown)
     }
 
     /// Begins to accept.
-    pub fn accept(self, broker: Arc<Broker>, settings: Arc<amqp::Settings>) -> Connections {
+    pub fn accept(self, broker: &Arc<Broker>, settings: &Arc<amqp::Settings>) -> Connections {
         let connections = Connections {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             listeners: TaskTracker::new(),
         };
-        for (address, listener) in self.0 {
+        for (socket, gate) in self.sockets {
             let (stop, tasks) = (connections.stop.clone(), connections.tasks.clone());
-            let (broker, settings) = (Arc::clone(&broker), Arc::clone(&settings));
+            let (broker, settings) = (Arc::clone(broker), Arc::clone(settings));
             connections.listeners.spawn(async move {
-                let accepting = accept_all(address, listener, &tasks, &broker, &settings);
+                let accepting = accept_all(&socket, &gate, &tasks, &broker, &settings);
                 stop.run_until_cancelled(accepting).await;
+            });
+        }
+        if let Some(tls) = self.tls {
+            let stop = connections.stop.clone();
+            connections.listeners.spawn(async move {
+                stop.run_until_cancelled(tls.keep_fresh()).await;
             });
         }
         connections
@@ -83,40 +126,17 @@ impl Connections {
     }
 }
 
-/// A listening socket that does not block, for any runtime.
-pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 async fn accept_all(
-    address: SocketAddr,
-    listener: TcpListener,
+    socket: &Socket,
+    gate: &Arc<Gate>,
     tasks: &TaskTracker,
     broker: &Arc<Broker>,
     settings: &Arc<amqp::Settings>,
 ) {
+    let address = socket.address();
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                if let Err(e) = stream.set_nodelay(true) {
-                    debug!(%peer, error = %e, "gone before it began");
-                    continue;
-                }
-                let (broker, settings) = (Arc::clone(broker), Arc::clone(settings));
-                tasks.spawn(amqp::serve(stream, peer, address, broker, settings));
-            }
+        match socket.accept().await {
+            Ok(accepted) => gate.admit(accepted, &address, tasks, broker, settings),
             Err(e) => {
                 warn!(%address, error = %e, "cannot accept");
                 tokio::time::sleep(ACCEPT_RETRY).await;
