@@ -102,7 +102,7 @@ impl Channel {
             stats: link.stats.open_channel(number),
             state: State::Open,
             assembly: None,
-            publisher: Publisher::new(Arc::clone(&link.vhost)),
+            publisher: Publisher::new(Arc::clone(&link.vhost)).held_to(link.actor.clone()),
             confirms: None,
             transaction: None,
             ledger: Ledger::default(),
@@ -208,7 +208,11 @@ impl Channel {
             false => message,
         };
         self.extra_keys.clear();
-        let message = checks::check(message, &scan, link.actor.user(), &mut self.extra_keys)
+        let message = checks::check(message, &scan, &mut self.extra_keys)
+            .map_err(|fault| fault.at(60, 40))?;
+        self.publisher
+            .check_keys(&message, &self.extra_keys)
+            .and_then(|()| checks::check_user_id(&message, &scan, &link.actor))
             .map_err(|fault| fault.at(60, 40))?;
         if let Some(transaction) = &mut self.transaction {
             transaction.publish(message, std::mem::take(&mut self.extra_keys), mandatory);

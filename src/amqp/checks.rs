@@ -5,8 +5,9 @@
 use bytes::Bytes;
 
 use super::assembly::facts;
+use crate::auth::Actor;
+use crate::base::AmqpError;
 use crate::base::limits::EXPIRY_MAX_MS;
-use crate::base::{AmqpError, Name};
 use crate::codec::properties::PropertyScan;
 use crate::codec::{Properties, Property, PropertyPatch, TableBuilder, TableRef, Value};
 use crate::message::Message;
@@ -19,15 +20,9 @@ const BCC: &str = "BCC";
 pub(super) fn check(
     message: Message,
     scan: &PropertyScan,
-    user: &Name,
     keys: &mut Vec<Bytes>,
 ) -> Result<Message, AmqpError> {
-    let (expiration, headers, user_id) = (
-        scan.has(Property::Expiration),
-        scan.has(Property::Headers),
-        scan.has(Property::UserId),
-    );
-    if !expiration && !headers && !user_id {
+    if !scan.has(Property::Expiration) && !scan.has(Property::Headers) {
         return Ok(message);
     }
     let properties = Properties::trusted(message.properties_bytes());
@@ -38,14 +33,6 @@ pub(super) fn check(
     if let Some(headers) = properties.headers() {
         extra_keys(headers, CC, keys)?;
         hidden = extra_keys(headers, BCC, keys)?;
-    }
-    if let Some(claimed) = properties.user_id()
-        && claimed != user.as_bytes()
-    {
-        return Err(AmqpError::user_id_mismatch(
-            &String::from_utf8_lossy(claimed),
-            user,
-        ));
     }
     Ok(if hidden {
         message.hiding_bcc()
@@ -64,13 +51,15 @@ pub fn compose(
     routing_key: &[u8],
     properties: Bytes,
     body: Bytes,
-    user: &Name,
+    actor: &Actor,
     keys: &mut Vec<Bytes>,
 ) -> Result<Message, AmqpError> {
     let (properties, scan) = Properties::new(properties)?;
     let (raw, facts) = (properties.raw(), facts(&scan));
     let message = Message::from_parts(exchange, routing_key, raw, vec![body], facts);
-    check(message, &scan, user, keys)
+    let message = check(message, &scan, keys)?;
+    check_user_id(&message, &scan, actor)?;
+    Ok(message)
 }
 
 /// The properties that a receiver of the message may see.
@@ -78,6 +67,24 @@ pub fn visible_properties(message: &Message) -> Properties {
     match message.hides_bcc() {
         true => without_bcc(message),
         false => Properties::trusted(message.properties_bytes()),
+    }
+}
+
+/// The property user-id is the user's own name, unless it may speak for others (A5.6).
+pub(super) fn check_user_id(
+    message: &Message,
+    scan: &PropertyScan,
+    actor: &Actor,
+) -> Result<(), AmqpError> {
+    if !scan.has(Property::UserId) {
+        return Ok(());
+    }
+    let properties = Properties::trusted(message.properties_bytes());
+    match properties.user_id() {
+        Some(claimed) if claimed != actor.user().as_bytes() && !actor.is_impersonator() => Err(
+            AmqpError::user_id_mismatch(&String::from_utf8_lossy(claimed), actor.user()),
+        ),
+        _ => Ok(()),
     }
 }
 

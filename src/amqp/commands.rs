@@ -14,7 +14,7 @@ use super::confirms::Confirms;
 use super::link::Link;
 use super::outbox::Port;
 use super::replies;
-use crate::base::{AmqpError, Name, Resource};
+use crate::base::{Access, AmqpError, Name, Resource};
 use crate::broker::queue_arguments::of_consumer;
 use crate::broker::replies::REPLY_TO;
 use crate::broker::{BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name};
@@ -95,37 +95,41 @@ impl Channel {
                 let declared = if m.passive {
                     link.vhost.find_exchange(&name)
                 } else {
-                    link.vhost.declare_exchange(&ExchangeDeclaration {
+                    let wanted = ExchangeDeclaration {
                         name,
                         kind: m.kind.as_str().to_owned(),
                         durable: m.durable,
                         auto_delete: m.auto_delete,
                         internal: m.internal,
                         arguments: arguments.clone(),
-                    })
+                    };
+                    link.vhost.declare_exchange_as(&link.actor, &wanted)
                 };
                 link.once_durable(declared)?;
                 (m.nowait, replies::exchange_declare_ok())
             }
             Delete(m) => {
                 let name = stripped(m.exchange.as_str());
+                link.vhost.check_deletable(&name)?;
+                let at = Resource::exchange(&name, link.vhost.name());
+                link.actor.may(Access::Configure, at)?;
                 let deleted = link.vhost.delete_exchange(&name, m.if_unused);
                 link.once_durable(deleted)?;
                 (m.nowait, replies::exchange_delete_ok())
             }
             Bind(m) => {
                 let spec = binding(m.source.as_str(), m.routing_key.as_str(), arguments);
-                let bound = link
-                    .vhost
-                    .bind_exchange(&stripped(m.destination.as_str()), &spec);
+                let to = stripped(m.destination.as_str());
+                may_bind(link, Resource::exchange(&to, link.vhost.name()), &spec)?;
+                let bound = link.vhost.bind_exchange(&to, &spec);
                 link.once_durable(bound)?;
                 (m.nowait, replies::exchange_bind_ok())
             }
             Unbind(m) => {
                 let spec = binding(m.source.as_str(), m.routing_key.as_str(), arguments);
-                let unbound = link
-                    .vhost
-                    .unbind_exchange(&stripped(m.destination.as_str()), &spec);
+                let to = stripped(m.destination.as_str());
+                may_bind(link, Resource::exchange(&to, link.vhost.name()), &spec)?;
+                let unbound = link.vhost.unbind_exchange(&to, &spec);
                 link.once_durable(unbound)?;
                 (m.nowait, replies::exchange_unbind_ok())
             }
@@ -140,17 +144,19 @@ impl Channel {
         let (nowait, answer) = match method {
             Declare(m) => (m.nowait, self.declare_queue(m, arguments, link)?),
             Bind(m) => {
-                // Of two missing ends the source is told.
-                link.vhost
-                    .find_exchange(&stripped(m.exchange.as_str()))
-                    .map(|found| found.value)?;
-                let queue = self.named_queue(&stripped(m.queue.as_str()), link)?;
+                let name = self.queue_name(&stripped(m.queue.as_str()))?;
                 // An empty key with an empty queue name means the queue's own name (A3.16).
                 let key = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
-                    true => queue.name.as_str(),
+                    true => name.as_str(),
                     false => m.routing_key.as_str(),
                 };
                 let spec = binding(m.exchange.as_str(), key, arguments);
+                may_bind(link, Resource::queue(&name, link.vhost.name()), &spec)?;
+                // Of two missing ends the source is told.
+                link.vhost
+                    .find_exchange(&spec.source)
+                    .map(|found| found.value)?;
+                let queue = link.vhost.queue(&name, link.id())?;
                 let bound = link.vhost.bind_queue(&queue, &spec);
                 link.once_durable(bound)?;
                 (m.nowait, replies::queue_bind_ok())
@@ -160,13 +166,15 @@ impl Channel {
                 (false, replies::queue_unbind_ok())
             }
             Purge(m) => {
-                let queue = self.named_queue(m.queue.as_str(), link)?;
+                let queue = self.readable_queue(m.queue.as_str(), link)?;
                 let purged = link.vhost.purge_queue(&queue);
                 let count = link.once_durable(purged)?;
                 (m.nowait, replies::queue_purge_ok(count))
             }
             Delete(m) => {
                 let name = self.queue_name(&stripped(m.queue.as_str()))?;
+                let at = Resource::queue(&name, link.vhost.name());
+                link.actor.may(Access::Configure, at)?;
                 let conditions = DeleteIf {
                     unused: m.if_unused,
                     empty: m.if_empty,
@@ -203,7 +211,7 @@ impl Channel {
                 auto_delete: m.auto_delete,
                 arguments: arguments.clone(),
             };
-            link.vhost.declare_queue(&wanted, link.id())
+            link.vhost.declare_queue_as(&link.actor, &wanted, link.id())
         };
         let queue = link.once_durable(declared)?;
         if queue.exclusive_to.is_some() && !link.exclusive.contains(&queue) {
@@ -221,14 +229,15 @@ impl Channel {
     /// A queue or exchange that is not there is no error (A2).
     fn unbind_queue(&mut self, m: &queue::Unbind, arguments: &RawTable, link: &mut Link) -> Done {
         let name = self.queue_name(m.queue.as_str())?;
-        let Some(queue) = link.vhost.topology().queues.get(&name).cloned() else {
-            return Ok(());
-        };
         let key = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
-            true => queue.name.as_str(),
+            true => name.as_str(),
             false => m.routing_key.as_str(),
         };
         let spec = binding(m.exchange.as_str(), key, arguments);
+        may_bind(link, Resource::queue(&name, link.vhost.name()), &spec)?;
+        let Some(queue) = link.vhost.topology().queues.get(&name).cloned() else {
+            return Ok(());
+        };
         let unbound = link.vhost.unbind_queue(&queue, &spec, link.id());
         link.once_durable(unbound)
     }
@@ -238,7 +247,7 @@ impl Channel {
         match method {
             Consume(m) => self.consume(m, arguments, link),
             Get(m) => {
-                let queue = self.named_queue(m.queue.as_str(), link)?;
+                let queue = self.readable_queue(m.queue.as_str(), link)?;
                 match link.vhost.get(&queue, m.no_ack)? {
                     Some(got) => self.got(&queue, &got, link),
                     None => {
@@ -283,7 +292,7 @@ impl Channel {
         if m.queue.as_str() == REPLY_TO {
             return self.consume_replies(tag, m.no_ack, m.nowait, link);
         }
-        let queue = self.named_queue(m.queue.as_str(), link)?;
+        let queue = self.readable_queue(m.queue.as_str(), link)?;
         let at = Resource::queue(&queue.name, &queue.vhost);
         let asked = of_consumer(arguments, at)?;
         let patience = match m.no_ack {
@@ -413,9 +422,18 @@ impl Channel {
         }
     }
 
-    fn named_queue(&self, name: &str, link: &Link) -> Result<QueueRef, AmqpError> {
-        link.vhost.queue(&self.queue_name(name)?, link.id())
+    /// A queue to consume from, get from or purge (A10).
+    fn readable_queue(&self, name: &str, link: &Link) -> Result<QueueRef, AmqpError> {
+        let name = self.queue_name(name)?;
+        let at = Resource::queue(&name, link.vhost.name());
+        link.actor.may(Access::Read, at)?;
+        link.vhost.queue(&name, link.id())
     }
+}
+
+fn may_bind(link: &Link, to: Resource<'_>, spec: &BindingSpec) -> Done {
+    link.vhost
+        .may_bind(&link.actor, to, &spec.source, &spec.key)
 }
 
 fn binding(source: &str, key: &str, arguments: &RawTable) -> BindingSpec {

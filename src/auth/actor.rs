@@ -93,6 +93,12 @@ impl Actor {
         }
     }
 
+    /// Whether its routing keys are restricted anywhere in the vhost, at a state of the directory.
+    pub fn restricts_topics(&self, directory: &Directory) -> bool {
+        let account = directory.account(self.user());
+        account.is_some_and(|account| account.restricts_topics(&self.vhost))
+    }
+
     /// What restricts its routing keys in a topic exchange, at a state of the directory.
     pub fn topic_permission(
         &self,

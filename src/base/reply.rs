@@ -102,11 +102,16 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// Whether it is the exchange without a name.
+    pub fn is_default_exchange(&self) -> bool {
+        self.kind == "exchange" && self.name.is_empty()
+    }
+
     /// Its name as permissions know it: the default exchange is `amq.default` (A3.6).
     pub fn shown_name(&self) -> &'a str {
-        match (self.kind, self.name) {
-            ("exchange", "") => "amq.default",
-            (_, name) => name,
+        match self.is_default_exchange() {
+            true => "amq.default",
+            false => self.name,
         }
     }
 }

@@ -10,7 +10,8 @@ use super::arguments::{self, Compared};
 use super::rows::{BindingRow, ExchangeRow};
 use super::stores;
 use super::vhost::{Change, Durably, Vhost};
-use crate::base::{AmqpError, ConnectionId, LogPos, Name, Resource};
+use crate::auth::Actor;
+use crate::base::{Access, AmqpError, ConnectionId, LogPos, Name, Resource};
 use crate::codec::RawTable;
 use crate::queue::QueueRef;
 use crate::router::{
@@ -103,16 +104,40 @@ impl Vhost {
 
     /// exchange.declare: creates it, or holds it against what is there (A3.20).
     pub fn declare_exchange(&self, wanted: &ExchangeDeclaration) -> Result<Durably<()>, AmqpError> {
+        self.declare_permitted(wanted, |_, _| Ok(()))
+    }
+
+    /// The same by a user, who may configure the name; an exchange with an alternate is also read
+    /// from, and that written to (A10).
+    pub fn declare_exchange_as(
+        &self,
+        by: &Actor,
+        wanted: &ExchangeDeclaration,
+    ) -> Result<Durably<()>, AmqpError> {
+        self.declare_permitted(wanted, |access, what| by.may(access, what))
+    }
+
+    fn declare_permitted(
+        &self,
+        wanted: &ExchangeDeclaration,
+        permit: impl Fn(Access, Resource<'_>) -> Result<(), AmqpError>,
+    ) -> Result<Durably<()>, AmqpError> {
         if !ExchangeSpec::is_delayed_type(&wanted.kind) {
             kind_of(&wanted.kind)?;
         }
         not_default(&wanted.name)?;
+        let at = Resource::exchange(&wanted.name, self.name());
+        permit(Access::Configure, at)?;
         self.change(|change| {
             if let Some(current) = change.topology.graph.get(wanted.name.as_bytes()) {
                 return equivalent(current.spec(), wanted, self.name());
             }
             if wanted.name.starts_with(RESERVED_PREFIX) {
                 return Err(AmqpError::reserved_exchange_prefix(&wanted.name));
+            }
+            if let Some(alternate) = arguments::alternate_exchange(&wanted.arguments, at)? {
+                permit(Access::Read, at)?;
+                permit(Access::Write, Resource::exchange(&alternate, self.name()))?;
             }
             let mut spec = wanted.spec(self.name())?;
             spec.alternate = self.alternate_of(&spec.name, spec.alternate);
@@ -129,12 +154,21 @@ impl Vhost {
         })
     }
 
+    /// Whether clients may delete an exchange of this name at all.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn check_deletable(&self, name: &Name) -> Result<(), AmqpError> {
+        not_default(name)?;
+        match name.starts_with(RESERVED_PREFIX) {
+            true => Err(AmqpError::delete_system_exchange(name, self.name())),
+            false => Ok(()),
+        }
+    }
+
     /// exchange.delete. One that does not exist is no error.
     pub fn delete_exchange(&self, name: &Name, if_unused: bool) -> Result<Durably<()>, AmqpError> {
-        not_default(name)?;
-        if name.starts_with(RESERVED_PREFIX) {
-            return Err(AmqpError::delete_system_exchange(name, self.name()));
-        }
+        self.check_deletable(name)?;
         self.change(|change| {
             let found = change.topology.graph.get(name.as_bytes());
             if if_unused && found.is_some_and(|exchange| !exchange.is_unused()) {

@@ -12,6 +12,7 @@ mod census;
 mod consume;
 mod exchanges;
 mod first_start;
+mod grants;
 #[cfg(test)]
 mod kind_tests;
 mod letters;

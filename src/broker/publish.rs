@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::grants::Grants;
 use super::stats::ExchangeTally;
 use super::vhost::{Topology, Vhost};
+use crate::auth::Actor;
 use crate::base::{AmqpError, LogPos, Name, QueueId, clock};
 use crate::message::Message;
 use crate::queue::{Admission, Effects, QueueRef, Slot};
@@ -53,6 +55,8 @@ pub struct Publisher {
     acked: Vec<LogPos>,
     acked_in: Vec<QueueRef>,
     tally: ExchangeTally,
+    /// What its user may do; it may do all if there is none.
+    grants: Option<Grants>,
 }
 
 /// A queue, and what was gathered for it.
@@ -102,16 +106,29 @@ impl Publisher {
             acked: Vec::new(),
             acked_in: Vec::new(),
             tally: ExchangeTally::default(),
+            grants: None,
         }
     }
 
-    /// Whether there is such an exchange and clients may publish to it (A5.1): what is wrong must be
+    /// The same held to what a user may do (A10).
+    pub fn held_to(mut self, actor: Actor) -> Self {
+        self.grants = Some(Grants::new(actor));
+        self
+    }
+
+    /// Whether its user may publish to an exchange, and there is such (A5.1): what is wrong must be
     /// said before the content is looked at.
     pub fn check_exchange(&mut self, exchange: &[u8]) -> Result<(), AmqpError> {
         if self.touched.is_empty() {
             self.begin_batch();
         }
-        if exchange.is_empty() || (self.last.known && self.last.exchange == exchange) {
+        if self.last.known && self.last.exchange == exchange {
+            return Ok(());
+        }
+        if let Some(grants) = &mut self.grants {
+            grants.may_write(exchange, self.vhost.name())?;
+        }
+        if exchange.is_empty() {
             return Ok(());
         }
         let shown = || Name::from(String::from_utf8_lossy(exchange).as_ref());
@@ -124,15 +141,31 @@ impl Publisher {
         }
     }
 
+    /// Whether its user may publish a message with its key and `extra_keys` (A10): after
+    /// [`Self::check_exchange`].
+    pub fn check_keys(&self, message: &Message, extra_keys: &[Bytes]) -> Result<(), AmqpError> {
+        match &self.grants {
+            Some(grants) if !self.is_like_last(message, extra_keys) => {
+                let extra = extra_keys.iter().map(Bytes::as_ref);
+                let keys = [message.routing_key()].into_iter().chain(extra);
+                grants.may_use_keys(&self.topology, message.exchange(), keys)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it goes where the last message went, by the same key.
+    fn is_like_last(&self, message: &Message, extra_keys: &[Bytes]) -> bool {
+        self.last.known
+            && extra_keys.is_empty()
+            && self.last.key == message.routing_key()
+            && self.last.exchange == message.exchange()
+    }
+
     /// Routes a message, by its key and by `extra_keys` (A3.18), and keeps it for the next
     /// [`Self::flush`]. Call [`Self::check_exchange`] before.
     pub fn publish(&mut self, message: Message, extra_keys: &[Bytes]) -> Routed {
-        let last = &self.last;
-        let same = last.known
-            && extra_keys.is_empty()
-            && last.key == message.routing_key()
-            && last.exchange == message.exchange();
-        if !same {
+        if !self.is_like_last(&message, extra_keys) {
             self.route(&message, extra_keys);
         }
         self.published += 1;
@@ -244,6 +277,9 @@ impl Publisher {
     /// Follows the topology, and looks at the clock, once for a batch.
     fn begin_batch(&mut self) {
         self.stamped_ms = clock::now_ms();
+        if self.grants.as_mut().is_some_and(Grants::refresh) {
+            self.last.known = false;
+        }
         if !self.vhost.is_current(&self.topology) {
             self.topology = self.vhost.topology();
             self.tally.forget();

@@ -2,6 +2,8 @@
 //!
 //! Owns RabbitMQ's rules of names, exclusivity, equivalence and auto-delete (A4).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::arguments::{self, Compared};
@@ -9,11 +11,15 @@ use super::exchanges::RESERVED_PREFIX;
 use super::queue_arguments;
 use super::rows::QueueRow;
 use super::vhost::{Change, Durably, Vhost};
-use crate::base::{AmqpError, ConnectionId, Name, ReplyCode, Resource, clock};
-use crate::codec::RawTable;
+use crate::auth::Actor;
+use crate::base::{Access, AmqpError, ConnectionId, Name, ReplyCode, Resource, clock};
+use crate::codec::{RawTable, TableBuilder, Value};
 use crate::queue::{Effects, Queue, QueueKind, QueueRef, QueueSpec};
 use crate::router::Destination;
 use crate::store::Table;
+
+const QUEUE_TYPE: &str = "x-queue-type";
+const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
 /// What queue.declare asks for.
 #[derive(Debug, Clone)]
@@ -66,6 +72,27 @@ impl Vhost {
         wanted: &QueueDeclaration,
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
+        self.declare(wanted, connection, |_, _| Ok(()))
+    }
+
+    /// The same by a user, who may configure the name; a queue with a dead-letter exchange is also
+    /// read from, and that written to (A10).
+    pub fn declare_queue_as(
+        &self,
+        by: &Actor,
+        wanted: &QueueDeclaration,
+        connection: ConnectionId,
+    ) -> Result<Durably<QueueRef>, AmqpError> {
+        self.declare(wanted, connection, |access, what| by.may(access, what))
+    }
+
+    fn declare(
+        &self,
+        wanted: &QueueDeclaration,
+        connection: ConnectionId,
+        permit: impl Fn(Access, Resource<'_>) -> Result<(), AmqpError>,
+    ) -> Result<Durably<QueueRef>, AmqpError> {
+        let wanted = &*self.with_default_type(wanted);
         let name = match wanted.name.is_empty() {
             true => server_name("amq.gen"),
             // Also of a queue that is there (A2, Corrections).
@@ -74,6 +101,8 @@ impl Vhost {
             }
             false => wanted.name.clone(),
         };
+        let at = Resource::queue(&name, self.name());
+        permit(Access::Configure, at)?;
         // What is there needs no change, and so no lock.
         if let Some(current) = self.topology().queues.get(&name) {
             self.equivalent(current, wanted, connection)?;
@@ -81,7 +110,12 @@ impl Vhost {
             self.ended.broker.queues_declared.add(1);
             return Ok(self.unchanged(current.clone()));
         }
-        let at = Resource::queue(&name, self.name());
+        if let Some(exchange) = wanted.arguments.get(DEAD_LETTER_EXCHANGE)
+            && let Some(exchange) = exchange.as_str()
+        {
+            permit(Access::Read, at)?;
+            permit(Access::Write, Resource::exchange(exchange, self.name()))?;
+        }
         let kind = queue_arguments::read(&wanted.arguments, at)?.kind;
         fit(wanted, kind, at)?;
         let declared = self.change(|change| {
@@ -113,6 +147,29 @@ impl Vhost {
         self.ended.broker.queues_declared.add(1);
         self.use_queue(&declared.value)?;
         Ok(declared)
+    }
+
+    /// A declaration that names no type gets the vhost's, if it can be of that type (A4.7).
+    fn with_default_type<'w>(&self, wanted: &'w QueueDeclaration) -> Cow<'w, QueueDeclaration> {
+        let Some(kind) = self.settings().default_queue_type else {
+            return Cow::Borrowed(wanted);
+        };
+        let named = wanted.arguments.get(QUEUE_TYPE).is_some();
+        let fits = match kind {
+            QueueKind::Classic => true,
+            QueueKind::Quorum => wanted.durable && !wanted.exclusive && !wanted.auto_delete,
+        };
+        if named || !fits {
+            return Cow::Borrowed(wanted);
+        }
+        let mut arguments = TableBuilder::new();
+        for (name, value) in wanted.arguments.view() {
+            arguments.insert_raw(name, value);
+        }
+        arguments.insert(QUEUE_TYPE, Value::LongStr(kind.name().as_bytes()));
+        let mut typed = wanted.clone();
+        typed.arguments = arguments.finish();
+        Cow::Owned(typed)
     }
 
     /// A queue that expires without use is used now (A4.10).
@@ -274,7 +331,7 @@ impl Vhost {
             current: &is,
         };
         if queue_arguments::kind(&wanted.arguments, at)? != current.kind {
-            return arguments::equivalent(both, ["x-queue-type"], at);
+            return arguments::equivalent(both, [QUEUE_TYPE], at);
         }
         arguments::equivalent(both, queue_arguments::compared(), at)
     }

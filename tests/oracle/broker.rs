@@ -2,7 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use super::people;
 
 /// A running broker.
 pub(crate) struct Broker {
@@ -13,9 +16,10 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts Warren as it was built with this test.
-    pub(crate) fn start() -> Self {
+    /// Starts Warren as it was built with this test, with the users of a file.
+    pub(crate) fn start(definitions: &Path) -> Self {
         let data = tempfile::tempdir().unwrap();
+        people::settle(definitions, data.path());
         let mut process = Command::new(env!("CARGO_BIN_EXE_warren"))
             .args([
                 "--listen",

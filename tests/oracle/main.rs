@@ -18,6 +18,7 @@ mod client;
 mod handshake;
 mod lists;
 mod names;
+mod people;
 mod play;
 mod script;
 mod spec;
@@ -109,7 +110,7 @@ fn warren_says_what_rabbitmq_said() {
     }
 
     let scenarios: Vec<&Scenario> = all.into_iter().filter(|s| chosen(&s.name)).collect();
-    let broker = Broker::start();
+    let broker = Broker::start(&folder().join("definitions.json"));
     let began = Instant::now();
     let limit = |name: &str| match lists.is_missing(name) {
         true => LIMIT_MISSING,

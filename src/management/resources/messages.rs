@@ -44,7 +44,8 @@ pub(in super::super) async fn publish(
     let key = body.needed_text("routing_key")?.as_bytes();
     let fault = |fault| ApiError::publish(&fault);
     let mut extra_keys = Vec::new();
-    let mut publisher = Publisher::new(vhost);
+    let actor = context.broker.actor(access.login.clone(), vhost.name());
+    let mut publisher = Publisher::new(vhost).held_to(actor.clone());
     publisher
         .check_exchange(exchange.as_bytes())
         .map_err(fault)?;
@@ -53,10 +54,11 @@ pub(in super::super) async fn publish(
         key,
         properties,
         payload.into(),
-        access.user(),
+        &actor,
         &mut extra_keys,
     )
     .map_err(fault)?;
+    publisher.check_keys(&message, &extra_keys).map_err(fault)?;
     let routed = publisher.publish(message, &extra_keys);
     let end = publisher.flush().map_err(fault)?;
     context.broker.durable(end).await?;
