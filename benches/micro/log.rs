@@ -2,6 +2,7 @@
 
 use criterion::{Criterion, Throughput};
 use warren::base::QueueId;
+use warren::message::Message;
 use warren::store::{Durability, Options, Store};
 
 /// As many messages as a batch often has.
@@ -13,7 +14,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         durability: Durability::Os,
         ..Options::default()
     };
-    let (store, _) = Store::open(&dir.path().join("data"), options).unwrap();
+    let (store, _) =
+        Store::open(&dir.path().join("data"), options, Message::describe_logged).unwrap();
     let log = store.log();
     let mut group = criterion.benchmark_group("log append, each message");
     group.throughput(Throughput::Elements(RUN as u64));
@@ -21,9 +23,9 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         let body = vec![7; size];
         group.bench_function(format!("{size} octets"), |bench| {
             bench.iter(|| {
-                // The disk is not what is measured: let it catch up.
+                // The disk is not what is measured: let it catch up, and get rid of what was written.
                 while !log.has_room() {
-                    log.sync().unwrap();
+                    log.begin_checkpoint().finish().unwrap();
                 }
                 let mut batch = log.batch();
                 let records: Vec<_> = (0..RUN)
@@ -35,5 +37,5 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    store.close().unwrap();
+    store.close(Vec::new()).unwrap();
 }

@@ -1,4 +1,5 @@
-//! What every layer may use: ids, names, the texts a client can see, limits, counts and the clock.
+//! What every layer may use: ids, names, index entries, the texts a client can see, limits, counts and
+//! the clock.
 //!
 //! Owns no state and does no I/O.
 
@@ -6,6 +7,7 @@ pub mod clock;
 pub mod counter;
 pub mod history;
 pub mod ids;
+pub mod index;
 pub mod limits;
 pub mod name;
 pub mod reply;

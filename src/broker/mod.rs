@@ -9,6 +9,7 @@ mod access_rows;
 mod aftermath;
 mod arguments;
 mod census;
+mod checkpoints;
 mod consume;
 mod exchanges;
 mod first_start;
@@ -31,12 +32,10 @@ mod timers;
 mod vhost;
 mod vhosts;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -54,6 +53,7 @@ pub use vhost::{Durably, Topology, Vhost, VhostSettings};
 pub use vhosts::Entered;
 
 use census::Census;
+use checkpoints::{Checkpoints, Vhosts};
 use policies::Policies;
 use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
@@ -73,10 +73,12 @@ pub trait ConnectionHandle: Send + Sync {
 
 /// Everything that outlives a connection.
 pub struct Broker {
+    /// Before the store, which it uses.
+    checkpoints: Checkpoints,
     store: Store,
     logins: Logins,
     directory: SharedDirectory,
-    vhosts: ArcSwap<HashMap<Name, Arc<Vhost>>>,
+    vhosts: Vhosts,
     /// One change of users, permissions, limits or vhosts at a time; where the last one ends.
     access_changes: Mutex<LogPos>,
     census: Arc<Census>,
@@ -210,23 +212,11 @@ impl Broker {
         }
     }
 
-    /// Writes what is left to write and marks the log as cleanly closed. All connections must have
-    /// ended. Blocks until everything is on disk.
+    /// Writes what is left to write, and a last checkpoint that says that all was in order. All
+    /// connections must have ended. Blocks until everything is on disk.
     pub fn close(&self) -> Result<(), OpenError> {
-        let mut batch = self.log().batch();
-        for vhost in self.vhosts.load().values() {
-            let topology = vhost.topology();
-            for queue in topology.every_queue().filter(|queue| queue.durable) {
-                let positions = queue.lock().redelivered_records();
-                if !positions.is_empty() {
-                    batch.redelivered(queue.id, positions);
-                }
-            }
-        }
-        if !batch.is_empty() {
-            drop(self.log().append(batch).map_err(StoreError::from)?);
-        }
-        self.store.close()?;
+        self.checkpoints.stop();
+        self.store.close(checkpoints::states(&self.vhosts))?;
         info!("the log is closed");
         Ok(())
     }

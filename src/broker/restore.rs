@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::access_rows::{
     PermissionRow, TopicPermissionRow, UserLimitsRow, UserRow, VhostLimitsRow,
 };
 use super::arguments;
+use super::checkpoints::Checkpoints;
 use super::exchanges::ExchangeDeclaration;
 use super::policies::{Policies, PolicyKind, PolicyRow};
 use super::queue_arguments;
@@ -27,12 +28,13 @@ use super::timers::Timers;
 use super::vhost::{Topology, Vhost};
 use super::{Broker, LogWatch};
 use crate::auth::{Directory, HashError, Logins};
+use crate::base::index::{IndexEntry, QueueState};
 use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
 use crate::message::Message;
 use crate::queue::{QueueRef, QueueSpec};
 use crate::router::Destination;
-use crate::store::{self, Live, Recovered, Store, StoreError, Table};
+use crate::store::{self, Log, Reader, Recovered, Store, StoreError, Table};
 
 /// Why a data directory can't be used, or can't be closed in order.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +55,9 @@ pub enum OpenError {
     /// The first user's password cannot be hashed.
     #[error(transparent)]
     Password(#[from] HashError),
-    /// A message that this version cannot read.
-    #[error("the message at log position {0} cannot be read")]
-    Message(LogPos),
+    /// The thread that takes checkpoints cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
 }
 
 impl Broker {
@@ -63,7 +65,8 @@ impl Broker {
     /// for as long as the log takes to read.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let began = Instant::now();
-        let (store, mut recovered) = Store::open(&config.data_dir, options(config))?;
+        let (store, mut recovered) =
+            Store::open(&config.data_dir, options(config), Message::describe_logged)?;
         let log = store.log().clone();
         let timers = Arc::new(Timers::default());
         let clean = recovered.clean;
@@ -78,7 +81,7 @@ impl Broker {
             Vhost::new(name, log.clone(), timers, queue_ids, counters, policies)
         };
         let (vhosts, queues) = topology(&recovered, &queue_ids, new_vhost)?;
-        let restored = messages(recovered, &queues)?;
+        let restored = messages(recovered, &log, &queues);
         info!(
             queues = queues.len(),
             messages = restored.messages,
@@ -90,11 +93,15 @@ impl Broker {
         let failure = Arc::new(LogWatch::default());
         // Nothing ever ends so far out: the call comes when the log fails.
         log.notify_when_durable(LogPos(u64::MAX), failure.clone());
+        let vhosts = Arc::new(ArcSwap::from_pointee(vhosts));
+        let checkpoints =
+            Checkpoints::start(log, Arc::clone(&vhosts)).map_err(OpenError::Thread)?;
         let broker = Broker {
             store,
+            checkpoints,
             logins: Logins::new(config.auth.loopback_users.clone()),
             directory: Arc::new(ArcSwap::from_pointee(directory)),
-            vhosts: ArcSwap::from_pointee(vhosts),
+            vhosts,
             access_changes: Mutex::new(LogPos::NONE),
             census: Arc::default(),
             connections: DashMap::new(),
@@ -311,24 +318,48 @@ fn restore_binding(draft: &mut Topology, row: BindingRow) {
     }
 }
 
-fn messages(recovered: Recovered, queues: &Queues) -> Result<store::Restored, OpenError> {
-    let mut unreadable = None;
-    let visit = |live: Live| {
-        let Some(queue) = queues.get(&live.queue) else {
+fn messages(recovered: Recovered, log: &Log, queues: &Queues) -> store::Restored {
+    let mut reader = log.reader();
+    let max_priority = |id| queues.get(&id).map(|queue| queue.options.max_priority);
+    recovered.restore(max_priority, |state| {
+        if let Some(queue) = queues.get(&state.queue) {
+            load(queue, state, log, &mut reader);
+        }
+    })
+}
+
+/// Puts all messages into a queue. One that cannot be read stays on disk, held, and is said to.
+fn load(queue: &QueueRef, state: QueueState, log: &Log, reader: &mut Reader) {
+    let mut entries: Vec<(u64, IndexEntry)> = Vec::new();
+    for lane in state.lanes {
+        entries.extend(lane.loose);
+        for page in lane.pages {
+            let found = reader.page(page.pos).unwrap_or_else(|fault| {
+                error!(queue = %queue.name, %fault, "messages are left out");
+                Vec::new()
+            });
+            let places = found.into_iter().enumerate();
+            let left = places.filter(|(place, _)| !page.removed.contains(*place));
+            entries.extend(left.map(|(place, mut entry)| {
+                entry.redelivered |= page.redelivered;
+                (page.first_seq + place as u64, entry)
+            }));
+            log.release(page.pos, 1);
+        }
+    }
+    entries.sort_unstable_by_key(|(seq, _)| *seq);
+    let positions: Vec<LogPos> = entries.iter().map(|(_, entry)| entry.pos).collect();
+    let mut state = queue.lock();
+    reader.messages(&positions, &mut |index, octets| {
+        let Some((_, entry)) = entries.get(index) else {
             return;
         };
-        match Message::from_logged(live.payload) {
-            Some(message) => {
-                queue
-                    .lock()
-                    .restore(live.pos, message, live.stamped_ms, live.redelivered)
+        match octets.map(Message::from_logged) {
+            Ok(Some(message)) => {
+                state.restore(entry.pos, message, entry.stamped_ms, entry.redelivered);
             }
-            None => unreadable = unreadable.or(Some(live.pos)),
+            Ok(None) => error!(queue = %queue.name, pos = %entry.pos, "a message is left out"),
+            Err(fault) => error!(queue = %queue.name, %fault, "a message is left out"),
         }
-    };
-    let restored = recovered.restore(|id| queues.contains_key(&id), visit)?;
-    match unreadable {
-        Some(pos) => Err(OpenError::Message(pos)),
-        None => Ok(restored),
-    }
+    });
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::base::index::Described;
 use crate::base::limits::DELAY_MAX_MS;
 use crate::codec::{Properties, PropertyPatch, TableBuilder, Value};
 
@@ -306,11 +307,7 @@ impl Message {
         if self.facts.flags & EXPIRES == 0 {
             return None;
         }
-        let properties = Properties::trusted(self.properties_bytes());
-        std::str::from_utf8(properties.expiration()?)
-            .ok()?
-            .parse()
-            .ok()
+        expiration_ms(self.properties_bytes())
     }
 
     /// How long an exchange that delays holds it back, in milliseconds (A3.11).
@@ -381,6 +378,25 @@ impl Message {
         }
     }
 
+    /// What the store's index keeps of a message in its logged form; `None` if the octets are none.
+    pub fn describe_logged(octets: &[u8]) -> Option<Described> {
+        let (fixed, rest) = octets.split_first_chunk::<LOGGED_HEAD_LEN>()?;
+        let [exchange_len, key_len, flags, priority, p0, p1, p2, p3] = *fixed;
+        let properties_len = u32::from_be_bytes([p0, p1, p2, p3]) as usize;
+        let properties_at = usize::from(exchange_len) + usize::from(key_len);
+        let (_, behind) = rest.split_at_checked(properties_at)?;
+        let (properties, body) = behind.split_at_checked(properties_len)?;
+        let ttl_ms = match flags & EXPIRES {
+            0 => None,
+            _ => expiration_ms(Bytes::copy_from_slice(properties)),
+        };
+        Some(Described {
+            body_bytes: u32::try_from(body.len()).ok()?,
+            priority,
+            ttl_ms,
+        })
+    }
+
     /// Reads the logged form; `None` if the octets are not one.
     pub fn from_logged(octets: Bytes) -> Option<Self> {
         let fixed: [u8; LOGGED_HEAD_LEN] = octets.get(..LOGGED_HEAD_LEN)?.try_into().ok()?;
@@ -427,6 +443,14 @@ pub fn delay_ms(properties: &Properties) -> Option<u64> {
         .filter(|ms| (1..=DELAY_MAX_MS).contains(ms))
 }
 
+fn expiration_ms(properties: Bytes) -> Option<u64> {
+    let properties = Properties::trusted(properties);
+    std::str::from_utf8(properties.expiration()?)
+        .ok()?
+        .parse()
+        .ok()
+}
+
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Message")
@@ -457,10 +481,9 @@ mod tests {
         let facts = Facts::new(true, 3, false);
         let whole = logged(&Message::from_parts(b"x", b"key", b"\0\0", vec![], facts));
         for len in 0..whole.len() {
-            assert!(
-                Message::from_logged(whole.slice(..len)).is_none(),
-                "{len} octets"
-            );
+            let cut = whole.slice(..len);
+            assert!(Message::describe_logged(&cut).is_none(), "{len} octets");
+            assert!(Message::from_logged(cut).is_none(), "{len} octets");
         }
         assert!(Message::from_logged(whole).is_some());
     }
@@ -479,6 +502,9 @@ mod tests {
             let facts = Facts::new(persistent, priority, false);
             let message = Message::from_parts(&exchange, &key, &properties, pieces, facts);
             let back = Message::from_logged(logged(&message)).unwrap();
+            let described = Message::describe_logged(&logged(&message)).unwrap();
+            let (body_bytes, ttl_ms) = (message.body_len() as u32, message.ttl_ms());
+            prop_assert_eq!(described, Described { body_bytes, priority, ttl_ms });
             for m in [&message, &back] {
                 prop_assert_eq!(m.exchange(), &exchange[..]);
                 prop_assert_eq!(m.routing_key(), &key[..]);

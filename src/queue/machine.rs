@@ -156,6 +156,7 @@ impl Queue {
             seq,
             pos,
             message,
+            stamped_ms: since_ms,
             expires_at_ms: ttl_ms.map_or(NEVER_MS, |ttl_ms| since_ms.saturating_add(ttl_ms)),
             early,
             redelivered,
@@ -309,14 +310,8 @@ impl Queue {
         self.ready.in_order().cloned().collect()
     }
 
-    /// Records of the messages in it that were delivered before, for the log of a clean stop.
-    pub fn redelivered_records(&self) -> Vec<LogPos> {
-        let unacked = self.unacked.iter().map(|(_, u)| u.entry.pos);
-        self.ready
-            .redelivered()
-            .chain(unacked)
-            .filter(|pos| pos.is_some())
-            .collect()
+    pub(super) fn unacked(&self) -> impl Iterator<Item = &Entry> {
+        self.unacked.iter().map(|(_, unacked)| &unacked.entry)
     }
 
     /// Places for messages, whether any are there or not.

@@ -8,6 +8,7 @@
 //! Never knows exchanges, the wire, or the log beyond the position a message has in it.
 //! Lock order: a queue's lock, then what a port locks; never two queues at once.
 
+mod bridge;
 mod consumer;
 mod machine;
 mod options;

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) pos: LogPos,
     /// The message itself.
     pub(super) message: Message,
+    /// When it was accepted, in ms since 1970.
+    pub(super) stamped_ms: u64,
     /// When it expires, in ms since 1970.
     pub(super) expires_at_ms: u64,
     /// It expires before the queue's own time to live would have it, so not in the queue's order.
@@ -199,18 +201,12 @@ impl Ready {
         entries.map(|entry| &entry.message)
     }
 
-    /// Positions of those delivered before.
-    pub(super) fn redelivered(&self) -> impl Iterator<Item = LogPos> {
+    /// All of them, in no particular order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         let lanes = std::iter::once(&self.base).chain(self.lanes.values());
-        let held =
+        let fresh =
             lanes.flat_map(|lane| lane.places.iter().filter_map(|(_, entry)| entry.as_ref()));
-        let fresh = held.filter(|held| held.redelivered).map(|held| held.pos);
-        fresh.chain(
-            self.returned
-                .values()
-                .filter(|entry| entry.redelivered)
-                .map(|e| e.pos),
-        )
+        fresh.chain(self.returned.values())
     }
 
     /// Places for messages without a priority.

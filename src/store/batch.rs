@@ -3,6 +3,7 @@
 //! Owns a buffer that begins with room for the batch header; the log's writer fills that in, since
 //! only then the position is known. Never knows where it will end up.
 
+use crate::base::index::IndexEntry;
 use crate::base::{LogPos, QueueId};
 
 use super::catalogue::Table;
@@ -78,6 +79,42 @@ impl Batch {
         self.finish(start)
     }
 
+    /// The messages `entries`, at most [`PAGE_LEN`](crate::base::index::PAGE_LEN), of a lane of
+    /// `queue` are a page from now on, in this order. `replaces` is the page whose place it takes, or
+    /// [`LogPos::NONE`]. The record is one more thing to release, once nothing is left of the page.
+    pub fn page(
+        &mut self,
+        queue: QueueId,
+        lane: u8,
+        replaces: LogPos,
+        entries: &[IndexEntry],
+    ) -> RecordOffset {
+        self.publications = self.publications.saturating_add(1);
+        let start = self.begin(record::PAGE);
+        record::put_page(&mut self.buffer, queue, lane, replaces, entries);
+        self.finish(start)
+    }
+
+    /// `queue` no longer holds what was left of its pages at `pages`.
+    pub fn ack_pages(&mut self, queue: QueueId, pages: &[LogPos]) {
+        self.listed(record::ACK_PAGES, queue, pages.iter().copied());
+    }
+
+    /// A copy of a message, for [`Batch::rename`] and [`Batch::page`] to refer to. It is one thing to
+    /// release, by who made it, once they do.
+    pub fn copy(&mut self, stamped_ms: u64, message: &[u8]) -> RecordOffset {
+        let offset = self.publish(stamped_ms, &[], &[message]);
+        self.publications = self.publications.saturating_add(1);
+        offset
+    }
+
+    /// Of messages of `queue` in no page: those at the first position of each pair are at the second
+    /// one now. The new positions are to be [held](super::Log::hold_many), the old ones released.
+    pub fn rename(&mut self, queue: QueueId, pairs: &[(LogPos, LogPos)]) {
+        let positions = pairs.iter().flat_map(|(old, new)| [*old, *new]);
+        self.listed(record::RENAME, queue, positions);
+    }
+
     /// Sets a row of the catalogue.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         self.catalogue(table, key, Some(value));
@@ -86,12 +123,6 @@ impl Batch {
     /// Removes a row of the catalogue, if there is one.
     pub fn delete(&mut self, table: Table, key: &[u8]) {
         self.catalogue(table, key, None);
-    }
-
-    /// `queue` has delivered the messages at `positions` before, and holds them still. Written at a
-    /// clean shutdown, before [`Store::close`](super::Store::close).
-    pub fn redelivered(&mut self, queue: QueueId, positions: impl IntoIterator<Item = LogPos>) {
-        self.listed(record::REDELIVERED, queue, positions);
     }
 
     /// Whether there is nothing to write.
@@ -104,12 +135,8 @@ impl Batch {
         self.buffer.len()
     }
 
-    pub(crate) fn clean_shutdown(&mut self) {
-        let start = self.begin(record::CLEAN_SHUTDOWN);
-        self.finish(start);
-    }
-
-    /// How many queues got a message, over all publishes: what has to be released one day.
+    /// What has to be released one day: how many queues got a message, over all publishes; pages and
+    /// copies.
     pub(crate) fn publications(&self) -> u32 {
         self.publications
     }

@@ -130,8 +130,11 @@ impl Keeper {
         if self.dirty {
             self.rows.flush(self.applied)?;
             self.dirty = false;
-            self.log.shared.segments.checkpoint(self.applied);
-            self.log.shared.nudge();
+            let shared = &self.log.shared;
+            shared.segments.flushed(self.applied);
+            if shared.segments.any_empty() {
+                shared.due.soon();
+            }
         }
         Ok(())
     }

@@ -1,120 +1,117 @@
-//! The catalogue's rows in one file, written whole and replaced at once.
+//! Taking a checkpoint while the log goes on, and deleting the segments it makes needless.
 //!
-//! Owns what makes the catalogue survive a kill: sled 1.0-alpha.124 does not always open again after one
-//! in the middle of its own opening or flush. So after an unclean stop sled is built anew from this
-//! file, and the log behind its position; only a sled that was closed in order is opened.
+//! Owns the order of steps. Never looks into a queue: the broker brings the states.
+//!
+//! 1. [`Log::begin_checkpoint`] notes `below`, the position up to which the queues in memory speak for
+//!    the log, and then which segments before it nobody needs.
+//! 2. The broker adds the state of each queue, one after the other, while it is locked. Each holds all
+//!    that is logged before `below`, and some of what is logged behind it, which replay will meet
+//!    again: so how far the log was is noted with each.
+//! 3. [`Checkpoint::finish`] waits until all that was appended is on disk: a state may have seen it.
+//!    Only then the checkpoint replaces the one before.
+//! 4. Now the segments of 1 go, wherever they stand. What emptied them was applied before 1, so no
+//!    state of 2 refers to them; records before `below` are never replayed again.
+//!
+//! A segment stays while its catalogue records are not in sled, on disk: they are replayed on their
+//! own.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use crate::base::LogPos;
+use crate::base::index::QueueState;
 
+use super::checkpoint_file::{self, FILE, QueueRow};
 use super::error::StoreError;
-use super::io;
+use super::format::file_name;
+use super::log::Log;
 
-const MAGIC: &[u8; 8] = b"WARRENC1";
-
-/// All rows by their keys; one of them says how far the log is in them.
-pub(super) type Rows = Vec<(Vec<u8>, Vec<u8>)>;
-
-/// Where the file of a catalogue in `path` is.
-pub(super) fn file(path: &Path) -> PathBuf {
-    path.with_extension("rows")
+/// A checkpoint that was begun: add the states of all durable queues, then finish it.
+#[must_use = "only finishing it does anything"]
+pub struct Checkpoint {
+    log: Log,
+    below: LogPos,
+    empty: Vec<u32>,
+    queues: Vec<QueueRow>,
 }
 
-/// What says that sled in `path` was closed in order.
-pub(super) fn mark(path: &Path) -> PathBuf {
-    path.with_extension("clean")
-}
-
-/// Writes the file such that it is there as a whole, or as it was.
-pub(super) fn write<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-    path: &Path,
-    rows: impl Iterator<Item = std::io::Result<(K, V)>>,
-) -> Result<(), StoreError> {
-    let file = file(path);
-    let failed = |error| StoreError::io("write", &file, error);
-    let mut octets = MAGIC.to_vec();
-    for row in rows {
-        let (key, value) = row.map_err(|error| StoreError::catalogue("read", error))?;
-        for part in [key.as_ref(), value.as_ref()] {
-            octets.extend_from_slice(&(part.len() as u32).to_le_bytes());
-            octets.extend_from_slice(part);
+impl Log {
+    /// Begins a checkpoint. Only one at a time may be under way.
+    pub fn begin_checkpoint(&self) -> Checkpoint {
+        self.shared.due.begin();
+        // In this order: what is released after a batch was applied is seen below.
+        let below = self.applied_below();
+        let empty = self.shared.segments.empty_before(below.segment());
+        Checkpoint {
+            log: self.clone(),
+            below,
+            empty,
+            queues: Vec::new(),
         }
     }
-    octets.extend_from_slice(&crc32c::crc32c(&octets).to_le_bytes());
-    let draft = path.with_extension("draft");
-    let mut new = File::create(&draft).map_err(failed)?;
-    new.write_all(&octets)
-        .and_then(|()| new.sync_all())
-        .map_err(failed)?;
-    std::fs::rename(&draft, &file).map_err(failed)?;
-    sync_parent(path)
-}
 
-/// Reads the file; `None` if there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Rows>, StoreError> {
-    let file = file(path);
-    let octets = match std::fs::read(&file) {
-        Ok(octets) => octets,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::io("read", &file, error)),
-    };
-    match parse(&octets) {
-        Some(rows) => Ok(Some(rows)),
-        None => Err(StoreError::catalogue(
-            "read",
-            format!("{} is damaged", file.display()),
-        )),
+    /// Waits until a checkpoint is due. False when there is to be none any more: after
+    /// [`Log::end_checkpoints`], or when the log has failed.
+    pub fn wait_for_checkpoint(&self) -> bool {
+        self.shared.due.wait()
+    }
+
+    /// Makes a checkpoint due, say because much was purged.
+    pub fn ask_for_checkpoint(&self) {
+        self.shared.due.ask();
+    }
+
+    /// Ends [`Log::wait_for_checkpoint`], now and for ever.
+    pub fn end_checkpoints(&self) {
+        self.shared.due.end();
     }
 }
 
-fn parse(octets: &[u8]) -> Option<Rows> {
-    let (body, checksum) = octets.split_last_chunk::<4>()?;
-    if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
-        return None;
-    }
-    let mut rest = body.strip_prefix(MAGIC)?;
-    let mut rows = Vec::new();
-    while !rest.is_empty() {
-        let (key, behind) = part(rest)?;
-        let (value, behind) = part(behind)?;
-        rows.push((key.to_vec(), value.to_vec()));
-        rest = behind;
-    }
-    Some(rows)
-}
-
-fn part(octets: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = octets.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
-}
-
-/// Makes a creation, renaming or deletion beside `path` last.
-pub(super) fn sync_parent(path: &Path) -> Result<(), StoreError> {
-    io::sync_parent(path).map_err(|error| StoreError::io("sync beside", path, error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_read_back_and_damage_is_noticed() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("catalogue");
-        assert!(read(&path).unwrap().is_none());
-        let rows = [
-            (b"a".to_vec(), b"1".to_vec()),
-            (b"".to_vec(), vec![0xFF; 300]),
-        ];
-        write(&path, rows.iter().cloned().map(Ok)).unwrap();
-        assert_eq!(read(&path).unwrap().unwrap(), rows);
-        let whole = std::fs::read(file(&path)).unwrap();
-        for at in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 1;
-            std::fs::write(file(&path), damaged).unwrap();
-            assert!(read(&path).is_err(), "octet {at}");
+impl Checkpoint {
+    /// Adds a queue's state. The queue must be locked from before it was taken until this returns, and
+    /// every record of pages and of renamed messages must be appended under that lock.
+    pub fn add(&mut self, state: QueueState) {
+        if !state.is_empty() {
+            self.queues.push(QueueRow {
+                state,
+                from: self.log.applied_below(),
+                end: self.log.shared.end(),
+            });
         }
+    }
+
+    /// Makes the checkpoint durable, then deletes what it makes needless. Blocks for some disk
+    /// syncs.
+    ///
+    /// # Errors
+    ///
+    /// The log's failure, or [`StoreError::Io`] for the file: the checkpoint before still stands
+    /// then, nothing was deleted, and a new one is soon due.
+    pub fn finish(self) -> Result<(), StoreError> {
+        self.log.sync()?;
+        self.write(false)
+    }
+
+    /// The part after the sync. `clean`: it is the last thing this broker writes.
+    pub(crate) fn write(self, clean: bool) -> Result<(), StoreError> {
+        let shared = &self.log.shared;
+        let checkpoint = checkpoint_file::Checkpoint {
+            below: self.below,
+            clean,
+            segments: shared.segments.rows(&self.empty),
+            queues: self.queues,
+        };
+        let octets = checkpoint_file::encode(&checkpoint);
+        shared.io.replace(FILE, &octets).map_err(|reason| {
+            shared.due.soon();
+            StoreError::io("write", FILE, reason)
+        })?;
+        for segment in self.empty {
+            // A file that cannot be deleted is in no checkpoint any more, and goes at the next start.
+            let name = file_name(segment);
+            match shared.io.delete(&name) {
+                Ok(()) => tracing::debug!(file = name, "segment deleted"),
+                Err(error) => tracing::error!(%error, file = name, "cannot delete a segment"),
+            }
+            shared.segments.forget(segment);
+        }
+        Ok(())
     }
 }

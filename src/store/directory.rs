@@ -2,7 +2,7 @@
 //!
 //! Owns the lock, the `FORMAT` file, and the order in which the parts start and stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -13,24 +13,30 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 
+use crate::base::index::QueueState;
+
 use super::catalogue::{CatalogueThread, Change, Keeper, Row, Rows, Table};
 use super::error::StoreError;
+use super::format::file_name;
 use super::io::{Io, RealIo, create_directory};
 use super::log::Log;
 use super::options::{CATALOGUE_CHANNEL_BATCHES, Options};
 use super::recovery::scan;
-use super::restore::{Recovered, count};
+use super::replay::Describe;
+use super::restore::Recovered;
 use super::sled_rows::SledRows;
 use super::writer::Writer;
 
 /// The contents of `FORMAT`, but for the line's end.
-const FORMAT: &str = "warren 1";
+const FORMAT: &str = "warren 2";
+
+/// The format before there were checkpoints, which is read and brought up to date.
+const FORMAT_OLDER: &str = "warren 1";
 
 /// An open data directory. Dropping it without [`Store::close`] writes everything out, but the
 /// next start takes it for a crash.
 pub struct Store {
     log: Log,
-    io: Arc<dyn Io>,
     catalogue: Mutex<CatalogueThread>,
     /// Released last, when nothing writes any more.
     _lock: Option<File>,
@@ -38,19 +44,24 @@ pub struct Store {
 
 impl Store {
     /// Opens the data directory, creating it if there is none (its parent must exist), and reads
-    /// what it holds. Blocks for as long as the log takes to read.
+    /// what it holds. `describe` tells what is to be known of a message. Blocks for as long as the log
+    /// behind the last checkpoint takes to read.
     ///
     /// # Errors
     ///
     /// Any [`StoreError`]; what is found damaged is left as it is.
-    pub fn open(directory: &Path, options: Options) -> Result<(Store, Recovered), StoreError> {
+    pub fn open(
+        directory: &Path,
+        options: Options,
+        describe: Describe,
+    ) -> Result<(Store, Recovered), StoreError> {
         let failed = |error| StoreError::io("create", directory, error);
         create_directory(directory).map_err(failed)?;
         let lock = lock(directory)?;
         let catalogue_path = directory.join("catalogue");
         let log_path = directory.join("log");
-        let is_new = check_format(directory)?;
-        if is_new && catalogue_path.exists() {
+        let found = check_format(directory)?;
+        if found == FoundFormat::None && catalogue_path.exists() {
             // Left by a first start that did not come as far as to write FORMAT.
             std::fs::remove_dir_all(&catalogue_path)
                 .map_err(|error| StoreError::io("delete", &catalogue_path, error))?;
@@ -59,10 +70,16 @@ impl Store {
         let rows = SledRows::open(&catalogue_path, options.catalogue_cache_bytes)?;
         let io =
             RealIo::open(&log_path).map_err(|error| StoreError::io("open", &log_path, error))?;
-        if is_new {
+        if found == FoundFormat::None {
             write_format(directory)?;
         }
-        let (mut store, recovered) = Store::open_with(Arc::new(io), Box::new(rows), options)?;
+        let older = found == FoundFormat::Older;
+        let parts = recover(Arc::new(io), Box::new(rows), options, describe, older)?;
+        if older {
+            // The checkpoint that makes it so is on disk.
+            write_format(directory)?;
+        }
+        let (mut store, recovered) = Store::start(parts)?;
         store._lock = Some(lock);
         Ok((store, recovered))
     }
@@ -76,22 +93,26 @@ impl Store {
         io: Arc<dyn Io>,
         rows: Box<dyn Rows>,
         options: Options,
+        describe: Describe,
     ) -> Result<(Store, Recovered), StoreError> {
-        let every = options.catalogue_flush_every;
+        Store::start(recover(io, rows, options, describe, false)?)
+    }
+
+    fn start(parts: Parts) -> Result<(Store, Recovered), StoreError> {
         let Parts {
             log,
             writer,
             keeper,
             changes,
             recovered,
-        } = recover(io.clone(), rows, options)?;
+        } = parts;
+        let every = log.shared.options.catalogue_flush_every;
         let catalogue = CatalogueThread::start(keeper, changes, every)
             .map_err(|error| StoreError::io("start a thread for", "catalogue", error))?;
         let catalogue = Mutex::new(catalogue);
         // From here on an error ends the catalogue's thread, by dropping the store.
         let store = Store {
             log,
-            io,
             catalogue,
             _lock: None,
         };
@@ -122,28 +143,25 @@ impl Store {
     ///
     /// The system's.
     pub fn free_bytes(&self) -> std::io::Result<u64> {
-        self.io.free_bytes()
+        self.log.shared.io.free_bytes()
     }
 
-    /// Marks the log as cleanly shut down, writes everything, and ends both threads. All producers
-    /// must be done, and have appended their [`Batch::redelivered`](super::Batch::redelivered).
-    /// The second call does nothing.
+    /// Writes everything, ends both threads, and leaves a checkpoint that says that all was in order:
+    /// the next start has nothing to replay. All producers must be done. `queues` are the states of
+    /// all durable queues. The second call does nothing.
     ///
     /// # Errors
     ///
     /// What failed, now or before.
-    pub fn close(&self) -> Result<(), StoreError> {
-        let mut batch = self.log.batch();
-        batch.clean_shutdown();
-        match self.log.append(batch) {
-            Ok(_) | Err(super::LogError::Closed) => {}
-            Err(failure) => {
-                // The threads are ended all the same; the first failure is the one to report.
-                let _ = self.end();
-                return Err(failure.into());
-            }
+    pub fn close(&self, queues: Vec<QueueState>) -> Result<(), StoreError> {
+        self.log.end_checkpoints();
+        if self.log.is_closed() {
+            return self.end();
         }
-        self.end()
+        self.end()?;
+        let mut last = self.log.begin_checkpoint();
+        queues.into_iter().for_each(|state| last.add(state));
+        last.write(true)
     }
 
     fn end(&self) -> Result<(), StoreError> {
@@ -177,12 +195,14 @@ pub(crate) fn recover(
     io: Arc<dyn Io>,
     mut rows: Box<dyn Rows>,
     options: Options,
+    describe: Describe,
+    older: bool,
 ) -> Result<Parts, StoreError> {
-    let scan = scan(&*io, rows.applied())?;
+    let found = scan(&io, rows.applied(), describe, older)?;
     let mut applied = rows.applied();
-    if let Some(last) = scan.changes.last() {
+    if let Some(last) = found.changes.last() {
         applied = last.position;
-        let done = scan
+        let done = found
             .changes
             .iter()
             .try_for_each(|change| rows.apply(change));
@@ -196,31 +216,50 @@ pub(crate) fn recover(
         tables.entry(table).or_default().push(row);
     }
 
-    let (last, previous_end) = scan
+    let (last, previous_end) = found
         .segments
         .last()
         .map_or((0, 0), |last| (last.segment, last.end));
-    let log = Log::new(options, last + 1);
-    let mut counts = count(&scan.queues);
-    for found in &scan.segments {
-        let live = counts.remove(&found.segment).unwrap_or(0);
-        log.shared
-            .segments
-            .found(found.segment, live, found.last_catalogue);
+    let log = Log::new(options, io.clone(), last + 1);
+    let mut held: HashMap<u32, u64> = HashMap::new();
+    for queue in &found.queues {
+        queue.held(|segment, count| *held.entry(segment).or_default() += count);
     }
-    log.shared.segments.activate(last + 1);
-    log.shared.segments.checkpoint(applied);
+    let segments = &log.shared.segments;
+    for row in &found.segments {
+        segments.found(*row, held.remove(&row.segment).unwrap_or(0));
+    }
+    if let Some(segment) = held.keys().min() {
+        let file = file_name(*segment);
+        let reason = String::from("messages of the checkpoint are in it");
+        return Err(StoreError::Missing { file, reason });
+    }
+    segments.activate(last + 1);
+    segments.flushed(applied);
 
     let (sender, changes) = sync_channel(CATALOGUE_CHANNEL_BATCHES);
     let writer = Writer::begin(&log, io.clone(), last + 1, previous_end, sender)?;
+    for segment in found.leftover {
+        let name = file_name(segment);
+        io.delete(&name)
+            .map_err(|error| StoreError::io("delete", name, error))?;
+    }
+    if older {
+        let mut checkpoint = log.begin_checkpoint();
+        for queue in &found.queues {
+            checkpoint.add(queue.clone().state(u8::MAX));
+        }
+        checkpoint.write(false)?;
+    }
+    if segments.any_empty() {
+        log.shared.due.soon();
+    }
     let keeper = Keeper::new(rows, log.clone(), applied);
     let recovered = Recovered {
         rows: tables,
-        clean: scan.clean,
-        highest_queue_id: scan.highest_queue_id,
-        queues: scan.queues,
-        segments: scan.segments,
-        io,
+        clean: found.clean,
+        highest_queue_id: found.highest_queue_id,
+        queues: found.queues,
         log: log.clone(),
     };
     Ok(Parts {
@@ -255,11 +294,21 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// True if the directory is new; an error if it is of another version.
-fn check_format(directory: &Path) -> Result<bool, StoreError> {
+/// What `FORMAT` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FoundFormat {
+    /// The directory is new.
+    None,
+    Current,
+    Older,
+}
+
+/// An error if the directory is of another version.
+fn check_format(directory: &Path) -> Result<FoundFormat, StoreError> {
     let path = directory.join("FORMAT");
     match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim_end() == FORMAT => Ok(false),
+        Ok(text) if text.trim_end() == FORMAT => Ok(FoundFormat::Current),
+        Ok(text) if text.trim_end() == FORMAT_OLDER => Ok(FoundFormat::Older),
         Ok(text) => {
             let found = text.trim_end().chars().take(40).collect();
             Err(StoreError::Format {
@@ -280,7 +329,7 @@ fn check_format(directory: &Path) -> Result<bool, StoreError> {
                     expected: FORMAT,
                 });
             }
-            Ok(true)
+            Ok(FoundFormat::None)
         }
         Err(error) => Err(StoreError::io("read", path, error)),
     }

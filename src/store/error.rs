@@ -58,6 +58,38 @@ impl LogError {
     }
 }
 
+/// Why a record cannot be read back: damage, or a file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {file} at offset {offset}: {reason}")]
+pub struct ReadError {
+    /// The segment file's name.
+    pub file: String,
+    /// Octet offset of the record.
+    pub offset: u64,
+    /// The system's reason, or [`io::ErrorKind::InvalidData`] with what is wrong.
+    pub reason: io::Error,
+}
+
+impl ReadError {
+    pub(crate) fn io(pos: LogPos, reason: io::Error) -> ReadError {
+        ReadError {
+            file: super::format::file_name(pos.segment()),
+            offset: u64::from(pos.offset()),
+            reason,
+        }
+    }
+
+    pub(crate) fn damaged(pos: LogPos, reason: &'static str) -> ReadError {
+        ReadError::io(pos, io::Error::new(io::ErrorKind::InvalidData, reason))
+    }
+
+    /// The same reason for the record at `pos`.
+    pub(crate) fn at(&self, pos: LogPos) -> ReadError {
+        let reason = io::Error::new(self.reason.kind(), self.reason.to_string());
+        ReadError::io(pos, reason)
+    }
+}
+
 /// Why a data directory cannot be opened, or was not closed in order.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -16,6 +16,10 @@ pub trait Io: Send + Sync {
     /// Creates a file with this content, durably: after a crash it is there with all of the content
     /// or not at all. An error if it exists.
     fn create(&self, name: &str, content: &[u8]) -> io::Result<Arc<dyn IoFile>>;
+    /// Gives a file this content, durably: after a crash it is there with all of it, or as it was.
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()>;
+    /// All of a file.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>>;
     /// Deletes a file and syncs the directory. Open handles stay readable.
@@ -58,6 +62,25 @@ impl RealIo {
     }
 }
 
+impl RealIo {
+    /// Writes a file under the name `draft`, which may be left over by a crash, and renames it to
+    /// `name` once all of it is on disk.
+    fn put(&self, draft: &str, name: &str, content: &[u8]) -> io::Result<File> {
+        let draft = self.path.join(draft);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&draft)?;
+        file.write_all_at(content, 0)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, self.path.join(name))?;
+        self.directory.sync_all()?;
+        Ok(file)
+    }
+}
+
 /// Creates `path` unless it exists, and syncs the directory that names it.
 pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     match std::fs::create_dir(path) {
@@ -91,19 +114,17 @@ impl Io for RealIo {
         if path.try_exists()? {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        // One left over by a crash is overwritten.
-        let unnamed = self.path.join("next.new");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&unnamed)?;
-        file.write_all_at(content, 0)?;
-        file.sync_all()?;
-        std::fs::rename(&unnamed, &path)?;
-        self.directory.sync_all()?;
-        Ok(Arc::new(RealFile { file }))
+        Ok(Arc::new(RealFile {
+            file: self.put("next.new", name, content)?,
+        }))
+    }
+
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.put("replacement.new", name, content).map(drop)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        std::fs::read(self.path.join(name))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {

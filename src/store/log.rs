@@ -13,7 +13,9 @@ use crate::base::LogPos;
 use super::batch::{Batch, RecordOffset};
 use super::error::LogError;
 use super::format::FILE_HEADER_BYTES;
+use super::io::Io;
 use super::options::Options;
+use super::reader::Reader;
 use super::shared::Shared;
 use super::waiters::Durable;
 
@@ -28,10 +30,10 @@ pub struct Log {
 
 impl Log {
     /// A log that continues at the start of `segment`, which has only its file header.
-    pub(crate) fn new(options: Options, segment: u32) -> Log {
+    pub(crate) fn new(options: Options, io: Arc<dyn Io>, segment: u32) -> Log {
         let start = LogPos::new(segment, FILE_HEADER_BYTES);
         Log {
-            shared: Arc::new(Shared::new(options, start)),
+            shared: Arc::new(Shared::new(options, io, start)),
         }
     }
 
@@ -69,6 +71,11 @@ impl Log {
             number,
             shared: shared.clone(),
         })
+    }
+
+    /// Something to read messages and pages back with.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.shared.io.clone())
     }
 
     /// Everything that ends at or before this position is durable, as
@@ -119,7 +126,7 @@ impl Log {
     /// `queues` queues need the message at `pos` no longer. Call it after the record that takes the
     /// message away was appended, and once only for each queue.
     pub fn release(&self, pos: LogPos, queues: u32) {
-        self.release_in_segment(pos.segment(), u64::from(queues));
+        self.release_many(pos.segment(), u64::from(queues));
     }
 
     /// As [`Log::release`] for one queue and many messages, cheapest when they are in order.
@@ -127,18 +134,24 @@ impl Log {
         let (mut segment, mut count) = (0, 0);
         for position in positions {
             if position.segment() != segment {
-                self.release_in_segment(segment, count);
+                self.release_many(segment, count);
                 (segment, count) = (position.segment(), 0);
             }
             count += 1;
         }
-        self.release_in_segment(segment, count);
+        self.release_many(segment, count);
     }
 
-    fn release_in_segment(&self, segment: u32, count: u64) {
+    /// As [`Log::release`] for `count` messages or pages of one segment.
+    pub fn release_many(&self, segment: u32, count: u64) {
         if count > 0 && self.shared.segments.release(segment, count) {
-            self.shared.nudge();
+            self.shared.due.soon();
         }
+    }
+
+    /// `count` more queues hold messages of `segment`: copies that compaction made.
+    pub fn hold_many(&self, segment: u32, count: u64) {
+        self.shared.segments.hold(segment, count);
     }
 
     /// Below this position every batch has been applied to memory (its [`Appended`] dropped).
@@ -155,6 +168,11 @@ impl Log {
     /// queue.
     pub fn totals(&self) -> (usize, u64) {
         self.shared.segments.totals()
+    }
+
+    /// Whether [`Log::close`] was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.is_closed()
     }
 
     /// Waits until everything appended so far is synced, whatever the durability setting.

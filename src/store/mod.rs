@@ -21,27 +21,25 @@
 //! * *Recycled files, zeros ahead.* Every batch names its own position and the next segment names
 //!   where this one ended, so nothing depends on a file's length. `writer.rs` would rename or
 //!   pre-write a file, and `settle_tail` would overwrite instead of truncate.
-//! * *Queue index pages and a checkpoint of queue state*, written below [`Log::applied_below`] into
-//!   sled with their own position, as the catalogue's is. Recovery then replays publishes and acks
-//!   from there on only. Segments stay while a page refers to them.
-//! * *Reading one message back*: a record carries its own length and checksum.
-//! * *Compaction*: record type 7 is reserved for a message copied forward, which keeps the
-//!   position it had first as its identity and its place in the order.
 
 mod applied;
 mod batch;
 mod catalogue;
 mod checkpoint;
+mod checkpoint_file;
 mod directory;
+mod due;
 mod error;
 mod format;
 mod io;
-mod live;
 mod log;
 mod options;
+mod reader;
 mod record;
 mod recovery;
+mod replay;
 mod restore;
+mod rows_file;
 mod scan;
 mod segments;
 mod shared;
@@ -54,11 +52,14 @@ mod tests;
 
 pub use batch::{Batch, RecordOffset};
 pub use catalogue::{Change, Row, Rows, Table};
+pub use checkpoint::Checkpoint;
 pub use directory::Store;
-pub use error::{LogError, LogFailure, StoreError};
+pub use error::{LogError, LogFailure, ReadError, StoreError};
 pub use io::{Io, IoFile, RealIo};
 pub use log::{Appended, Log};
 pub use options::{Durability, Options};
-pub use restore::{Live, Recovered, Restored};
+pub use reader::Reader;
+pub use replay::Describe;
+pub use restore::{Recovered, Restored};
 pub use sled_rows::SledRows;
 pub use waiters::Durable;

@@ -55,5 +55,13 @@ pub(crate) const POOL_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// writer, which stops the producers.
 pub(crate) const CATALOGUE_CHANNEL_BATCHES: usize = 256;
 
-/// Segment files are read through a window of this size.
+/// Segment files are read through a window of this size, at start and by a
+/// [`Reader`](super::Reader).
 pub(crate) const READ_WINDOW_BYTES: usize = 256 << 10;
+
+/// What a [`Reader`](super::Reader) reads behind the start of the last record it wants, whose length it
+/// does not know. Longer records take another read.
+pub(crate) const READ_SLACK_BYTES: usize = 4 << 10;
+
+/// Files a [`Reader`](super::Reader) keeps open.
+pub(crate) const READER_FILES_MAX: usize = 4;

@@ -1,110 +1,203 @@
 //! Reading the log at the start: what stands, what was torn, what is damaged.
 //!
-//! Owns the first pass over the segments, which keeps positions only; `restore.rs` makes the second
-//! one, for the messages. Nothing is changed on disk before the whole log has been found sound:
+//! Owns the one pass over the log, from the checkpoint on. What it says of queues goes to `replay.rs`;
+//! no message is kept. Nothing is changed on disk before all of this stretch has been found sound:
 //! then a torn tail of the last segment is cut, and that is all.
+//!
+//! Below the checkpoint, segments are only looked at for catalogue records that sled does not have
+//! yet. Damage there is found by whoever reads a message.
 //!
 //! The log is then continued in a new segment. The tail of the old one is never written again, so a
 //! position that was handed out before a crash is never given to another record.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::{LogPos, QueueId};
 
 use super::catalogue::{Change, Table};
+use super::checkpoint_file::{self, Checkpoint, SegmentRow};
 use super::error::StoreError;
 use super::format::{
     BATCH_HEADER_BYTES, FILE_HEADER_BYTES, FileHeader, HeaderFlaw, file_name, segment_of,
 };
 use super::io::Io;
-use super::live::LiveSet;
+use super::reader::Reader;
 use super::record::{self, Publish, Record};
+use super::replay::{Describe, Replay, Unranked};
 use super::scan::{SegmentReader, records};
 
-/// What the first pass found.
-#[derive(Default)]
-pub(crate) struct Scan {
-    pub(crate) queues: HashMap<QueueId, LiveSet>,
-    pub(crate) segments: Vec<Found>,
+/// What was found.
+pub(crate) struct Found {
+    pub(crate) queues: Vec<Unranked>,
+    /// All segments that stay, in order.
+    pub(crate) segments: Vec<SegmentRow>,
+    /// Segments that the checkpoint had no use for, left over by a crash.
+    pub(crate) leftover: Vec<u32>,
     /// Catalogue records behind the applied position.
     pub(crate) changes: Vec<Change>,
-    /// The log's last record is the clean shutdown's.
+    /// The broker was stopped in order.
     pub(crate) clean: bool,
     pub(crate) highest_queue_id: QueueId,
 }
 
-/// A segment file.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) segment: u32,
-    /// End of its last whole batch.
-    pub(crate) end: u32,
-    pub(crate) last_catalogue: LogPos,
-}
-
-/// Reads all segments. `applied` is the last catalogue record that need not be replayed.
-pub(crate) fn scan(io: &dyn Io, applied: LogPos) -> Result<Scan, StoreError> {
-    let ids = segment_ids(io, applied)?;
+/// Reads the checkpoint and the log behind it. `applied` is the last catalogue record that need not be
+/// replayed. `older`: the directory may be of the time before checkpoints, when the oldest segments
+/// were deleted without one.
+pub(crate) fn scan(
+    io: &Arc<dyn Io>,
+    applied: LogPos,
+    describe: Describe,
+    older: bool,
+) -> Result<Found, StoreError> {
+    let checkpoint = read_checkpoint(&**io)?;
+    let ids = segment_ids(&**io)?;
+    let first = check_ids(&ids, checkpoint.as_ref(), applied, older)?;
+    let Checkpoint {
+        below,
+        clean,
+        segments: rows,
+        queues,
+    } = checkpoint.unwrap_or_default();
+    let highest = queues.iter().map(|row| row.state.queue).max();
     let mut scan = Scan {
-        clean: ids.is_empty(),
-        ..Scan::default()
+        replay: Replay::new(queues, Reader::new(io.clone())),
+        describe,
+        below,
+        applied,
+        changes: Vec::new(),
+        clean: clean || ids.is_empty(),
+        highest_queue_id: highest.unwrap_or_default(),
+        total: 0,
     };
-    let mut progress = Progress::new("reading the log", ids.len());
-    let mut segments = ids.iter().copied().peekable();
-    while let Some(segment) = segments.next() {
-        let (mut reader, _) = open(io, segment)?;
+    for row in rows
+        .iter()
+        .filter(|row| row.segment < first && row.last_catalogue > applied)
+    {
+        scan.segment(&**io, row.segment, FILE_HEADER_BYTES, Some(row.end))?;
+    }
+    let mut segments: Vec<_> = rows
+        .iter()
+        .filter(|row| row.segment < first)
+        .copied()
+        .collect();
+    let leftover = |id: &&u32| **id < first && rows.iter().all(|row| row.segment != **id);
+    let leftover = ids.iter().filter(leftover).copied().collect();
+    let to_read: Vec<u32> = ids.iter().copied().filter(|id| *id >= first).collect();
+    let mut progress = Progress::new("reading the log", to_read.len());
+    for (done, segment) in to_read.iter().enumerate() {
+        let known = rows.iter().find(|row| row.segment == *segment);
+        let start = match known {
+            Some(row) if below.segment() == *segment && row.last_catalogue <= applied => {
+                below.offset()
+            }
+            _ => FILE_HEADER_BYTES,
+        };
         // Where a segment has to end, the next one says. The last one's tail may be torn.
-        let end = match segments.peek() {
-            Some(next) => Some(open(io, *next)?.1.previous_end),
+        let end = match to_read.get(done + 1) {
+            Some(next) => Some(open(&**io, *next)?.1.previous_end),
             None => None,
         };
-        let found = scan.segment(&mut reader, segment, end, applied)?;
-        scan.segments.push(found);
-        progress.step(scan.segments.len());
+        let mut row = scan.segment(&**io, *segment, start, end)?;
+        if let Some(known) = known {
+            row.total = row.total.max(known.total);
+            row.last_catalogue = row.last_catalogue.max(known.last_catalogue);
+        }
+        segments.push(row);
+        progress.step(done + 1);
     }
-    if let Some(last) = scan.segments.last() {
-        settle_tail(io, last)?;
+    if let Some(last) = segments.last() {
+        settle_tail(&**io, last)?;
     }
-    for live in scan.queues.values_mut() {
-        live.sweep();
-    }
-    scan.queues.retain(|_, live| live.len() > 0);
-    Ok(scan)
+    Ok(Found {
+        queues: scan.replay.finish(scan.clean),
+        segments,
+        leftover,
+        changes: scan.changes,
+        clean: scan.clean,
+        highest_queue_id: scan.highest_queue_id,
+    })
 }
 
-/// The segments in order; they must follow each other without a gap, since only the oldest is ever
-/// deleted.
-fn segment_ids(io: &dyn Io, applied: LogPos) -> Result<Vec<u32>, StoreError> {
+fn read_checkpoint(io: &dyn Io) -> Result<Option<Checkpoint>, StoreError> {
+    let octets = match io.read(checkpoint_file::FILE) {
+        Ok(octets) => octets,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("read", checkpoint_file::FILE, error)),
+    };
+    let found = checkpoint_file::decode(&octets);
+    found.map(Some).map_err(|reason| StoreError::Corrupt {
+        file: String::from(checkpoint_file::FILE),
+        offset: 0,
+        reason: reason.into(),
+    })
+}
+
+fn segment_ids(io: &dyn Io) -> Result<Vec<u32>, StoreError> {
     let names = io
         .list()
         .map_err(|error| StoreError::io("list", "log", error))?;
     let mut ids: Vec<u32> = names.iter().filter_map(|name| segment_of(name)).collect();
     ids.sort_unstable();
-    for pair in ids.windows(2) {
-        if let [a, b] = pair
-            && a + 1 != *b
-        {
-            let reason = format!("it lies between {} and {}", file_name(*a), file_name(*b));
-            return Err(StoreError::Missing {
-                file: file_name(a + 1),
-                reason,
-            });
-        }
-    }
-    let last = ids.last().copied().unwrap_or(0);
-    if last < applied.segment() {
-        let reason = format!("the catalogue was written up to position {applied} of the log");
-        return Err(StoreError::Missing {
-            file: file_name(last + 1),
-            reason,
-        });
-    }
     Ok(ids)
 }
 
+/// Whether all segments are there that must be: those the checkpoint names, and from its position on
+/// each one. The first that is replayed.
+fn check_ids(
+    ids: &[u32],
+    checkpoint: Option<&Checkpoint>,
+    applied: LogPos,
+    older: bool,
+) -> Result<u32, StoreError> {
+    let missing = |segment, reason| {
+        let file = file_name(segment);
+        Err(StoreError::Missing { file, reason })
+    };
+    let first = match checkpoint {
+        Some(checkpoint) => {
+            let mut named = checkpoint.segments.iter().map(|row| row.segment);
+            if let Some(lost) = named.find(|id| ids.binary_search(id).is_err()) {
+                return missing(lost, String::from("the checkpoint needs it"));
+            }
+            checkpoint.below.segment()
+        }
+        None => {
+            let first = ids.first().copied().unwrap_or(1);
+            if first > 1 && !older {
+                let reason = format!("the log begins with {}", file_name(first));
+                return Err(StoreError::Missing {
+                    file: String::from(checkpoint_file::FILE),
+                    reason,
+                });
+            }
+            first
+        }
+    };
+    let mut expected = first;
+    for id in ids.iter().copied().filter(|id| *id >= first) {
+        if id != expected {
+            let reason = format!("it lies before {}", file_name(id));
+            return missing(expected, reason);
+        }
+        expected = id.saturating_add(1);
+    }
+    // One that was never there is no loss.
+    let needed = applied.segment().max(checkpoint.map_or(0, |_| first));
+    if expected <= needed {
+        let reason = match checkpoint {
+            Some(checkpoint) if checkpoint.below.segment() >= expected => {
+                String::from("the checkpoint needs it")
+            }
+            _ => format!("the catalogue was written up to position {applied} of the log"),
+        };
+        return missing(expected, reason);
+    }
+    Ok(first)
+}
+
 /// Opens a segment and reads its header, which was on disk before the file had its name.
-pub(crate) fn open(io: &dyn Io, segment: u32) -> Result<(SegmentReader, FileHeader), StoreError> {
+fn open(io: &dyn Io, segment: u32) -> Result<(SegmentReader, FileHeader), StoreError> {
     let mut reader = io
         .open(&file_name(segment))
         .and_then(|file| SegmentReader::new(file, segment))
@@ -150,7 +243,7 @@ fn read_failed(segment: u32, error: std::io::Error) -> StoreError {
 /// Cuts what follows the last whole batch, and syncs. The sync is needed even if nothing was torn:
 /// after a mere kill, what has been read may be in the page cache only, and from here on it counts
 /// as durable.
-fn settle_tail(io: &dyn Io, last: &Found) -> Result<(), StoreError> {
+fn settle_tail(io: &dyn Io, last: &SegmentRow) -> Result<(), StoreError> {
     let name = file_name(last.segment);
     let failed = |operation| {
         let name = name.clone();
@@ -171,17 +264,39 @@ fn settle_tail(io: &dyn Io, last: &Found) -> Result<(), StoreError> {
     file.sync_data().map_err(failed("sync"))
 }
 
+/// The pass while it goes on.
+struct Scan {
+    replay: Replay,
+    describe: Describe,
+    /// Before this position only the catalogue's records count.
+    below: LogPos,
+    applied: LogPos,
+    changes: Vec<Change>,
+    clean: bool,
+    highest_queue_id: QueueId,
+    /// Messages, counted once a queue, pages and copies in the segment at hand.
+    total: u64,
+}
+
 impl Scan {
+    /// Replays a segment from `start` on. `end` is where it has to end, if that is known.
     fn segment(
         &mut self,
-        reader: &mut SegmentReader,
+        io: &dyn Io,
         segment: u32,
+        start: u32,
         end: Option<u32>,
-        applied: LogPos,
-    ) -> Result<Found, StoreError> {
-        let mut offset = FILE_HEADER_BYTES;
-        let mut last_catalogue = LogPos::NONE;
-        self.clean = false;
+    ) -> Result<SegmentRow, StoreError> {
+        let (mut reader, _) = open(io, segment)?;
+        let (mut offset, mut last_catalogue) = (start, LogPos::NONE);
+        self.total = 0;
+        if segment > self.below.segment() {
+            self.clean = false;
+        }
+        if u64::from(start) > reader.file_bytes() {
+            let reason = "it ends before the checkpoint's position";
+            return Err(StoreError::corrupt(LogPos::new(segment, start), reason));
+        }
         loop {
             let position = LogPos::new(segment, offset);
             let done = match end {
@@ -196,7 +311,7 @@ impl Scan {
                 .map_err(|error| read_failed(segment, error))?
             {
                 Ok(payload) => {
-                    last_catalogue = self.batch(position, payload, applied)?.max(last_catalogue);
+                    last_catalogue = self.batch(position, payload)?.max(last_catalogue);
                     // Cannot pass 32 bits: a batch that would is refused by `append`.
                     offset = offset.saturating_add(BATCH_HEADER_BYTES + payload.len() as u32);
                     continue;
@@ -208,8 +323,8 @@ impl Scan {
                     let reason = format!("the batch is of version {version}, unknown here");
                     return Err(StoreError::corrupt(position, reason));
                 }
-                (HeaderFlaw::Invalid(reason), None) => {
-                    refuse_damage(reader, position, reason)?;
+                (HeaderFlaw::Invalid(reason), None) if position >= self.below => {
+                    refuse_damage(&mut reader, position, reason)?;
                     self.clean = false;
                     break;
                 }
@@ -221,101 +336,120 @@ impl Scan {
         if let Some(end) = end
             && offset != end
         {
-            let reason = format!("its last batch ends here, the next segment says at {end}");
+            let reason = format!("its last batch ends here, not at {end}");
             return Err(StoreError::corrupt(LogPos::new(segment, offset), reason));
         }
-        Ok(Found {
+        Ok(SegmentRow {
             segment,
-            end: offset,
+            total: self.total,
             last_catalogue,
+            end: offset,
         })
     }
 
     /// Replays a batch; returns the position of its last catalogue record.
-    fn batch(
-        &mut self,
-        position: LogPos,
-        payload: &[u8],
-        applied: LogPos,
-    ) -> Result<LogPos, StoreError> {
+    fn batch(&mut self, position: LogPos, payload: &[u8]) -> Result<LogPos, StoreError> {
+        let counts = position >= self.below;
         let mut last_catalogue = LogPos::NONE;
         for (position, kind, body) in records(position, payload) {
             let record = record::decode(kind, body)
                 .map_err(|flaw| StoreError::corrupt(position, flaw.to_string()))?;
-            if matches!(record, Record::Catalogue { .. }) {
-                last_catalogue = position;
+            match record {
+                Record::Catalogue { table, key, value } => {
+                    last_catalogue = position;
+                    self.clean &= !counts;
+                    self.change(position, table, key, value)?;
+                }
+                record if counts => self.replay(position, record)?,
+                _ => {}
             }
-            self.replay(position, record, applied)?;
         }
         Ok(last_catalogue)
     }
 
-    fn replay(
+    fn change(
         &mut self,
         position: LogPos,
-        record: Record<'_>,
-        applied: LogPos,
+        table: u8,
+        key: &[u8],
+        value: Option<&[u8]>,
     ) -> Result<(), StoreError> {
+        let table = Table::from_number(table).ok_or_else(|| {
+            StoreError::corrupt(position, format!("table {table} is unknown here"))
+        })?;
+        if position > self.applied {
+            self.changes.push(Change {
+                position,
+                table,
+                key: key.to_vec(),
+                value: value.map(<[u8]>::to_vec),
+            });
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self, position: LogPos, record: Record<'_>) -> Result<(), StoreError> {
         self.clean = false;
         match record {
-            Record::Publish(publish) => self.publish(position, &publish),
+            Record::Publish(publish) => self.publish(position, &publish)?,
             Record::Ack { queue, positions } => {
-                if let Some(live) = self.seen(queue) {
-                    positions.positions().for_each(|acked| live.ack(acked));
-                }
+                self.seen(queue);
+                self.replay.ack(position, queue, positions.positions());
             }
             Record::Move {
                 queue,
                 position: from,
                 publish,
             } => {
-                if let Some(live) = self.seen(queue) {
-                    live.ack(from);
-                }
-                self.publish(position, &publish);
+                self.seen(queue);
+                self.replay.ack(position, queue, [from].into_iter());
+                self.publish(position, &publish)?;
             }
-            Record::Catalogue { table, key, value } => {
-                let table = Table::from_number(table).ok_or_else(|| {
-                    StoreError::corrupt(position, format!("table {table} is unknown here"))
-                })?;
-                if position > applied {
-                    let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
-                    self.changes.push(Change {
-                        position,
-                        table,
-                        key,
-                        value,
-                    });
-                }
-            }
+            // In `batch`.
+            Record::Catalogue { .. } => {}
             Record::Redelivered { queue, positions } => {
-                if let Some(live) = self.seen(queue) {
-                    positions
-                        .positions()
-                        .for_each(|seen| live.mark_redelivered(seen));
-                }
+                self.seen(queue);
+                self.replay.mark_redelivered(queue, positions.positions());
             }
             Record::CleanShutdown => self.clean = true,
+            Record::Rename { queue, positions } => {
+                self.seen(queue);
+                self.replay.rename(position, queue, positions.positions());
+            }
+            Record::Page(page) => {
+                self.seen(page.queue);
+                self.total += 1;
+                self.replay.page(position, page);
+            }
+            Record::AckPages { queue, pages } => {
+                self.seen(queue);
+                self.replay.ack_pages(position, queue, pages.positions());
+            }
         }
         Ok(())
     }
 
-    fn publish(&mut self, position: LogPos, publish: &Publish<'_>) {
+    fn publish(&mut self, position: LogPos, publish: &Publish<'_>) -> Result<(), StoreError> {
+        let described = (self.describe)(publish.message)
+            .ok_or_else(|| StoreError::corrupt(position, "the message cannot be understood"))?;
+        let before = self.total;
         for queue in publish.queue_ids() {
-            self.highest_queue_id = self.highest_queue_id.max(queue);
-            self.queues.entry(queue).or_default().publish(position);
+            self.seen(queue);
+            self.total += 1;
         }
+        // A copy counts, too.
+        self.total = self.total.max(before + 1);
+        self.replay.publish(position, publish, described);
+        Ok(())
     }
 
-    /// The queue's set, if it ever had a message in what is left of the log.
-    fn seen(&mut self, queue: QueueId) -> Option<&mut LiveSet> {
+    fn seen(&mut self, queue: QueueId) {
         self.highest_queue_id = self.highest_queue_id.max(queue);
-        self.queues.get_mut(&queue)
     }
 }
 
 /// Says every few seconds how far a long start has come.
-pub(crate) struct Progress {
+struct Progress {
     what: &'static str,
     total: usize,
     started: Instant,
@@ -325,7 +459,7 @@ pub(crate) struct Progress {
 const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 
 impl Progress {
-    pub(crate) fn new(what: &'static str, total: usize) -> Progress {
+    fn new(what: &'static str, total: usize) -> Progress {
         Progress {
             what,
             total,
@@ -334,7 +468,7 @@ impl Progress {
         }
     }
 
-    pub(crate) fn step(&mut self, done: usize) {
+    fn step(&mut self, done: usize) {
         if self.said.elapsed() >= PROGRESS_EVERY {
             self.said = Instant::now();
             let (total, seconds) = (self.total, self.started.elapsed().as_secs());

@@ -1,32 +1,33 @@
 //! What each segment still holds: the counts that say when its file may go.
 //!
-//! Owns the counts; the files are deleted by the log's writer thread, never by a producer.
+//! Owns the counts; `checkpoint.rs` deletes the files, never a producer.
 //!
-//! Only a prefix of the log is ever deleted, oldest first. A later segment without a live message
-//! may hold the acks of messages in an earlier one that stands because of some other message: if
-//! the later file went first, a restart would bring those acked messages back.
-//! A segment of the prefix goes when
+//! A segment goes, wherever it stands, with the first checkpoint that begins when
 //!
-//! 1. every queue has released every message in it,
-//! 2. it is not the one being written,
-//! 3. its catalogue records are in sled, and sled's flush has returned,
-//! 4. what had been appended when 1 was seen is durable. A release follows the append of its ack
-//!    or move; without this rule a crash could lose a move and the message it would have moved.
+//! 1. every queue has released every message in it, and every page in it,
+//! 2. replay would begin behind it,
+//! 3. its catalogue records are in sled, and sled's flush has returned.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
 use crate::base::LogPos;
 
+use super::checkpoint_file::SegmentRow;
+
 #[derive(Debug, Default)]
 struct Segment {
-    /// Messages not released, counted once for each queue.
+    /// Messages not released, counted once for each queue, and pages.
     live: AtomicU64,
+    /// As `live`, without those that were released: what it once held.
+    total: AtomicU64,
     /// Position of the last catalogue record, 0 if there is none.
     last_catalogue: AtomicU64,
+    /// Where its last batch ends; 0 while it is written.
+    end: AtomicU32,
 }
 
 /// The counts of all segments that have a file.
@@ -36,43 +37,54 @@ pub(crate) struct Segments {
     /// The segment that new batches go to. None before it changes.
     active: AtomicU32,
     /// The last catalogue record that is in sled and flushed.
-    checkpoint: AtomicU64,
-    /// Something changed that may make a segment deletable.
-    look: AtomicBool,
+    flushed: AtomicU64,
 }
 
 impl Segments {
-    /// A segment found by recovery.
-    pub(crate) fn found(&self, segment: u32, live: u64, last_catalogue: LogPos) {
+    /// A segment found by recovery, and how much in it is held.
+    pub(crate) fn found(&self, row: SegmentRow, live: u64) {
         let entry = Segment {
             live: live.into(),
-            last_catalogue: last_catalogue.0.into(),
+            total: row.total.into(),
+            last_catalogue: row.last_catalogue.0.into(),
+            end: row.end.into(),
         };
-        self.by_id.write().insert(segment, Arc::new(entry));
-        self.look.store(true, Ordering::Release);
+        self.by_id.write().insert(row.segment, Arc::new(entry));
     }
 
-    /// New batches go to `segment` from now on. The one before may have been empty already.
+    /// New batches go to `segment` from now on.
     pub(crate) fn activate(&self, segment: u32) {
         self.by_id.write().entry(segment).or_default();
         self.active.store(segment, Ordering::Release);
-        self.look.store(true, Ordering::Release);
+    }
+
+    /// The last batch of `segment` ends at `end`.
+    pub(crate) fn close(&self, segment: u32, end: u32) {
+        if let Some(entry) = self.by_id.read().get(&segment) {
+            entry.end.store(end, Ordering::Relaxed);
+        }
     }
 
     /// Counts a batch. Must happen before anyone can release what is in it.
     pub(crate) fn add(&self, segment: u32, publications: u32, last_catalogue: Option<LogPos>) {
         if let Some(entry) = self.by_id.read().get(&segment) {
-            entry
-                .live
-                .fetch_add(u64::from(publications), Ordering::Relaxed);
+            let publications = u64::from(publications);
+            entry.live.fetch_add(publications, Ordering::Relaxed);
+            entry.total.fetch_add(publications, Ordering::Relaxed);
             if let Some(position) = last_catalogue {
                 entry.last_catalogue.store(position.0, Ordering::Relaxed);
             }
         }
     }
 
-    /// `count` queues need the messages of `segment` no longer. True if the segment is empty now
-    /// and the writer should look.
+    /// `count` more queues hold messages of `segment`.
+    pub(crate) fn hold(&self, segment: u32, count: u64) {
+        if let Some(entry) = self.by_id.read().get(&segment) {
+            entry.live.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// `count` queues need the messages of `segment` no longer. True if that emptied a segment.
     pub(crate) fn release(&self, segment: u32, count: u64) -> bool {
         let by_id = self.by_id.read();
         let Some(entry) = by_id.get(&segment) else {
@@ -87,43 +99,48 @@ impl Segments {
             before >= count,
             "segment {segment}: released more than it holds"
         );
-        let emptied = before == count && segment < self.active.load(Ordering::Acquire);
-        if emptied {
-            self.look.store(true, Ordering::Release);
-        }
-        emptied
+        before == count && segment < self.active.load(Ordering::Acquire)
     }
 
     /// All catalogue records up to this one are in sled, on disk.
-    pub(crate) fn checkpoint(&self, position: LogPos) {
-        self.checkpoint.store(position.0, Ordering::Release);
-        self.look.store(true, Ordering::Release);
+    pub(crate) fn flushed(&self, position: LogPos) {
+        self.flushed.store(position.0, Ordering::Release);
     }
 
-    /// Whether [`Segments::deletable`] may have something new to say. Resets itself.
-    pub(crate) fn should_look(&self) -> bool {
-        self.look.swap(false, Ordering::AcqRel)
-    }
-
-    /// Look again next time: what was found could not be acted upon yet.
-    pub(crate) fn look_again(&self) {
-        self.look.store(true, Ordering::Release);
-    }
-
-    /// The segments, oldest first, that fulfil rules 1 to 3; none from `written` on.
-    pub(crate) fn deletable(&self, written: u32) -> Vec<u32> {
-        let active = self.active.load(Ordering::Acquire).min(written);
-        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+    /// Segments before `segment` that nobody needs.
+    pub(crate) fn empty_before(&self, segment: u32) -> Vec<u32> {
+        let flushed = self.flushed.load(Ordering::Acquire);
         self.by_id
             .read()
-            .iter()
-            .take_while(|(id, segment)| {
-                **id < active
-                    && segment.live.load(Ordering::Acquire) == 0
-                    && segment.last_catalogue.load(Ordering::Acquire) <= checkpoint
+            .range(..segment)
+            .filter(|(_, entry)| {
+                entry.live.load(Ordering::Acquire) == 0
+                    && entry.last_catalogue.load(Ordering::Acquire) <= flushed
             })
             .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// Whether a checkpoint could delete something.
+    pub(crate) fn any_empty(&self) -> bool {
+        !self
+            .empty_before(self.active.load(Ordering::Acquire))
+            .is_empty()
+    }
+
+    /// What a checkpoint keeps of each segment but `without`, which are in order.
+    pub(crate) fn rows(&self, without: &[u32]) -> Vec<SegmentRow> {
+        let by_id = self.by_id.read();
+        let kept = by_id
+            .iter()
+            .filter(|(id, _)| without.binary_search(id).is_err());
+        kept.map(|(id, entry)| SegmentRow {
+            segment: *id,
+            total: entry.total.load(Ordering::Relaxed),
+            last_catalogue: LogPos(entry.last_catalogue.load(Ordering::Relaxed)),
+            end: entry.end.load(Ordering::Relaxed),
+        })
+        .collect()
     }
 
     /// The file is gone.
@@ -131,7 +148,7 @@ impl Segments {
         self.by_id.write().remove(&segment);
     }
 
-    /// Number of segment files and of unreleased messages in all of them.
+    /// Number of segment files and of unreleased messages and pages in all of them.
     pub(crate) fn totals(&self) -> (usize, u64) {
         let by_id = self.by_id.read();
         (
@@ -149,21 +166,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_prefix_is_deletable() {
+    fn a_segment_goes_wherever_it_stands() {
         let segments = Segments::default();
-        segments.found(1, 1, LogPos::NONE);
-        segments.found(2, 0, LogPos::NONE);
-        segments.found(3, 0, LogPos::new(3, 32));
+        let row = |segment, last_catalogue| SegmentRow {
+            segment,
+            total: 2,
+            last_catalogue,
+            end: 100,
+        };
+        segments.found(row(1, LogPos::NONE), 2);
+        segments.found(row(2, LogPos::NONE), 0);
+        segments.found(row(3, LogPos::new(3, 32)), 0);
         segments.activate(4);
-        assert_eq!(segments.deletable(4), Vec::<u32>::new());
-        assert!(segments.release(1, 1));
-        assert_eq!(segments.deletable(4), [1, 2]);
-        assert_eq!(
-            segments.deletable(2),
-            [1],
-            "not what is still being written"
+        assert_eq!(segments.empty_before(4), [2], "the catalogue needs 3");
+        assert!(
+            segments.empty_before(2).is_empty(),
+            "not what may be replayed"
         );
-        segments.checkpoint(LogPos::new(3, 32));
-        assert_eq!(segments.deletable(4), [1, 2, 3]);
+        segments.flushed(LogPos::new(3, 32));
+        assert_eq!(segments.empty_before(4), [2, 3]);
+        assert!(!segments.release(1, 1));
+        assert!(segments.release(1, 1), "emptied");
+        assert!(segments.any_empty());
+        assert_eq!(segments.empty_before(5), [1, 2, 3, 4]);
+        let kept: Vec<_> = segments
+            .rows(&[1, 3])
+            .iter()
+            .map(|row| row.segment)
+            .collect();
+        assert_eq!(kept, [2, 4]);
     }
 }

@@ -2,7 +2,7 @@
 //! position, and who waits for what.
 //!
 //! Owns the locks. The order in which they may be taken: `pending`, then `applied` or the segments'
-//! map; `waiters`, `room`, `pool` are leaves. No waiter is called under any of them.
+//! map; `waiters`, `room`, `pool`, `due` are leaves. No waiter is called under any of them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,8 +15,10 @@ use crate::base::LogPos;
 
 use super::applied::Applied;
 use super::batch::Batch;
+use super::due::Due;
 use super::error::LogError;
 use super::format::{FILE_HEADER_BYTES, file_name};
+use super::io::Io;
 use super::options::{Options, POOL_BUFFER_BYTES_MAX, POOL_BUFFERS_MAX, SEGMENT_MAX};
 use super::segments::Segments;
 use super::waiters::{Durable, Latch, SyncRequest, Waiters};
@@ -24,6 +26,7 @@ use super::waiters::{Durable, Latch, SyncRequest, Waiters};
 /// What producers and the writer thread share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
+    pub(crate) io: Arc<dyn Io>,
     pending: Mutex<Pending>,
     wake: Condvar,
     /// Everything that ends at or before this position counts as durable.
@@ -36,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) applied: Mutex<Applied>,
     pub(crate) pool: Mutex<Vec<Vec<u8>>>,
     pub(crate) segments: Segments,
+    pub(crate) due: Due,
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -45,8 +49,6 @@ struct Pending {
     batches: Vec<PendingBatch>,
     syncs: Vec<SyncRequest>,
     closed: bool,
-    /// Something other than a batch asks for a turn of the writer.
-    nudged: bool,
     /// The writer waits on `wake`; otherwise a notification would be a wasted system call.
     writer_sleeps: bool,
 }
@@ -69,15 +71,15 @@ pub(crate) struct Group {
 
 impl Shared {
     /// A log that ends at `start`, durably.
-    pub(crate) fn new(options: Options, start: LogPos) -> Shared {
+    pub(crate) fn new(options: Options, io: Arc<dyn Io>, start: LogPos) -> Shared {
         Shared {
             options,
+            io,
             pending: Mutex::new(Pending {
                 next: start,
                 batches: Vec::new(),
                 syncs: Vec::new(),
                 closed: false,
-                nudged: false,
                 writer_sleeps: false,
             }),
             wake: Condvar::new(),
@@ -89,6 +91,7 @@ impl Shared {
             applied: Mutex::new(Applied::new(start)),
             pool: Mutex::default(),
             segments: Segments::default(),
+            due: Due::default(),
             writer: Mutex::new(None),
         }
     }
@@ -133,6 +136,10 @@ impl Shared {
         Ok(latch)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.pending.lock().closed
+    }
+
     /// Lets the writer finish what is pending and end.
     pub(crate) fn close(&self) {
         self.pending.lock().closed = true;
@@ -169,6 +176,10 @@ impl Shared {
         }
         let segment = next.segment() + 1;
         self.segments.activate(segment);
+        // The segment before may have been emptied while it was written.
+        if self.segments.any_empty() {
+            self.due.soon();
+        }
         Ok(LogPos::new(segment, FILE_HEADER_BYTES))
     }
 
@@ -178,7 +189,7 @@ impl Shared {
         let mut pending = self.pending.lock();
         loop {
             let idle = pending.batches.is_empty() && pending.syncs.is_empty();
-            if !idle || pending.closed || std::mem::take(&mut pending.nudged) {
+            if !idle || pending.closed {
                 break;
             }
             pending.writer_sleeps = true;
@@ -199,19 +210,11 @@ impl Shared {
         self.pending.lock().next
     }
 
-    /// Gives the writer a turn though nothing was appended.
-    pub(crate) fn nudge(&self) {
-        let mut pending = self.pending.lock();
-        pending.nudged = true;
-        pending.writer_sleeps = false;
-        drop(pending);
-        self.wake.notify_one();
-    }
-
     /// `end` is durable now: tells everyone who waits for it. `bytes` octets are no longer pending.
     pub(crate) fn advance(&self, end: LogPos, bytes: usize) {
         self.durable.store(end.0, Ordering::Release);
         self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.due.written(bytes);
         let mut ready = Vec::new();
         self.waiters.lock().take_until(end, &mut ready);
         if self.has_room() {
@@ -247,6 +250,7 @@ impl Shared {
         };
         drop(batches);
         self.pending_bytes.store(0, Ordering::Release);
+        self.due.end();
         self.wake_all();
         drop(syncs);
     }

@@ -6,7 +6,7 @@
 //!   applied position, so that it is in the same flush as the rows.
 //! * leaf fanout 64: a flush rewrites every touched leaf whole. It cannot be changed later.
 //! * no flusher thread: flushes are ours, so that an error reaches us and is the last.
-//! * after a stop that was not in order it is not opened again but built anew from [`checkpoint`]: of
+//! * after a stop that was not in order it is not opened again but built anew from [`rows_file`]: of
 //!   about 75 kills, many of them in the middle of opening, one left a database that would not open.
 //! * a settings file of length 0 is deleted before opening, which writes it again: it is what a
 //!   power cut can leave behind.
@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use crate::base::LogPos;
 
 use super::catalogue::{Change, Row, Rows, Table};
-use super::checkpoint;
 use super::error::StoreError;
 use super::format::Cursor;
 use super::io::create_directory;
+use super::rows_file;
 
 const LEAF_FANOUT: usize = 64;
 const APPLIED_KEY: &[u8] = b"\0applied";
@@ -43,10 +43,10 @@ impl SledRows {
     ///
     /// [`StoreError::Catalogue`] when it cannot be read, [`StoreError::Io`].
     pub fn open(path: &Path, cache_bytes: usize) -> Result<SledRows, StoreError> {
-        let mark = checkpoint::mark(path);
+        let mark = rows_file::mark(path);
         let found = match mark.exists() {
             true => None,
-            false => checkpoint::read(path)?,
+            false => rows_file::read(path)?,
         };
         if found.is_some() {
             std::fs::remove_dir_all(path).map_err(|error| StoreError::io("delete", path, error))?;
@@ -55,7 +55,7 @@ impl SledRows {
         if mark.exists() {
             // From here on it is open, and so not closed in order until it says so again.
             std::fs::remove_file(&mark).map_err(|error| StoreError::io("delete", &mark, error))?;
-            checkpoint::sync_parent(path)?;
+            rows_file::sync_parent(path)?;
         }
         let db = Self::open_sled(path, cache_bytes)?;
         for (key, value) in found.unwrap_or_default() {
@@ -114,7 +114,7 @@ impl Drop for SledRows {
         drop(self.db.take());
         // Without the mark the next start builds it anew, which is slower and as good.
         let marked =
-            sync_files(&self.path).and_then(|()| File::create(checkpoint::mark(&self.path)));
+            sync_files(&self.path).and_then(|()| File::create(rows_file::mark(&self.path)));
         let synced = marked.and_then(|mark| mark.sync_all());
         if let Err(error) = synced.and_then(|()| super::io::sync_parent(&self.path)) {
             tracing::warn!(%error, "the catalogue is closed, but cannot be marked so");
@@ -180,7 +180,7 @@ impl Rows for SledRows {
         let db = self.db()?;
         db.insert(APPLIED_KEY, &applied.0.to_le_bytes()[..])
             .map_err(|error| StoreError::catalogue("write", error))?;
-        checkpoint::write(&self.path, db.iter())?;
+        rows_file::write(&self.path, db.iter())?;
         db.flush()
             .map_err(|error| StoreError::catalogue("flush", error))?;
         self.applied = applied;

@@ -2,8 +2,7 @@
 //!
 //! Owns the active segment's file. A turn takes everything pending, writes it with one call, syncs
 //! once, and tells who waits; what arrives meanwhile is the next turn's group, so the group grows
-//! with the load and an idle log waits for nothing. Deletes segments that are no longer needed,
-//! after the waiters were told. After the first error it does nothing any more: a page the kernel
+//! with the load and an idle log waits for nothing. After the first error it does nothing any more: a page the kernel
 //! could not write may be lost though a second sync would succeed.
 
 use std::hash::{BuildHasher, RandomState};
@@ -38,8 +37,6 @@ pub(crate) struct Writer {
     last_sync: Instant,
     /// Where catalogue changes go once they are on disk. `None` when nobody takes them any more.
     catalogue: Option<SyncSender<Vec<Change>>>,
-    /// A deletion failed. Going on could leave a hole in the log, so none is tried again.
-    keeps_segments: bool,
 }
 
 impl Writer {
@@ -62,7 +59,6 @@ impl Writer {
             synced: end,
             last_sync: Instant::now(),
             catalogue: Some(catalogue),
-            keeps_segments: false,
         })
     }
 
@@ -101,7 +97,7 @@ impl Writer {
             self.shared.recycle(&mut group.batches);
         }
         group.syncs.clear();
-        self.delete_segments()
+        Ok(())
     }
 
     /// When to come back though nothing was appended.
@@ -167,7 +163,9 @@ impl Writer {
         if self.synced < self.end {
             self.sync()?;
         }
-        (self.file, self.nonce) = create_segment(&*self.io, segment, self.end.offset())?;
+        let (closed, end) = (self.end.segment(), self.end.offset());
+        (self.file, self.nonce) = create_segment(&*self.io, segment, end)?;
+        self.shared.segments.close(closed, end);
         self.end = LogPos::new(segment, FILE_HEADER_BYTES);
         self.synced = self.end;
         Ok(())
@@ -222,35 +220,6 @@ impl Writer {
             // Its thread ended with an error it has reported itself. The log goes on: it has every
             // change, keeps the segments they are in, and a restart applies them.
             self.catalogue = None;
-        }
-        Ok(())
-    }
-
-    fn delete_segments(&mut self) -> Result<(), LogError> {
-        if self.keeps_segments || !self.shared.segments.should_look() {
-            return Ok(());
-        }
-        let segments = self.shared.segments.deletable(self.end.segment());
-        if segments.is_empty() {
-            return Ok(());
-        }
-        // Looked at after the counts: the acks that emptied these segments end before it.
-        if self.end < self.shared.end() {
-            self.shared.segments.look_again();
-            return Ok(());
-        }
-        if self.synced < self.end {
-            self.sync()?;
-        }
-        for segment in segments {
-            let name = file_name(segment);
-            if let Err(error) = self.io.delete(&name) {
-                tracing::error!(%error, file = name, "cannot delete a segment; keeping all from now");
-                self.keeps_segments = true;
-                break;
-            }
-            self.shared.segments.forget(segment);
-            tracing::debug!(file = name, "segment deleted");
         }
         Ok(())
     }

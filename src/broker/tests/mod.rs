@@ -15,7 +15,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::base::{AmqpError, ReplyCode};
+use crate::base::{AmqpError, Name, ReplyCode};
 use crate::codec::{RawTable, TableBuilder, Value};
 use crate::message::{Facts, Message};
 use crate::queue::{

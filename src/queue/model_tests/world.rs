@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use super::model::{Sent, Side, Taker, Unacked, check, sorted};
 use super::port::{Line, Port};
 use super::{message, number};
-use crate::base::{ConnectionId, LogPos};
+use crate::base::{ConnectionId, LogPos, QueueId};
 use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Slot, SubscribeError};
 
 pub(super) struct World {
@@ -409,6 +409,10 @@ impl World {
         let ready = side.ready.iter().filter(|sent| sent.redelivered);
         let unacked = side.unacked.values().map(|unacked| &unacked.sent);
         let records = ready.chain(unacked).map(|sent| sent.pos).collect();
-        assert_eq!(sorted(side.queue.redelivered_records()), sorted(records));
+        let lanes = side.queue.snapshot(QueueId(1)).lanes;
+        let held = lanes.iter().flat_map(|lane| &lane.loose);
+        let redelivered = held.filter(|(_, entry)| entry.redelivered);
+        let snapshot = redelivered.map(|(_, entry)| entry.pos).collect();
+        assert_eq!(sorted(snapshot), sorted(records));
     }
 }

@@ -3,16 +3,22 @@
 use std::sync::Arc;
 
 use crate::base::{LogPos, QueueId};
-use crate::store::directory::{Parts, recover};
+use crate::store::directory::{Parts, recover as recover_with};
 use crate::store::format::{BATCH_MAGIC, BatchHeader};
+use crate::store::io::Io;
 use crate::store::shared::Group;
-use crate::store::{LogError, Options, StoreError, Table};
+use crate::store::{LogError, Options, Rows, StoreError, Table};
 
-use super::model::{Held, Plan, Step, recovered};
+use super::mirror::Mirror;
+use super::model::{Held, Plan, Step, describe, message};
 use super::sim::{Fault, SimIo};
 use super::sim_rows::SimRows;
 
 const Q: QueueId = QueueId(1);
+
+fn recover(io: Arc<dyn Io>, rows: Box<dyn Rows>, options: Options) -> Result<Parts, StoreError> {
+    recover_with(io, rows, options, describe, false)
+}
 
 /// Runs a log in which every batch is synced before the next one is written. Returns the states
 /// after each batch, the first being the empty one.
@@ -26,25 +32,28 @@ fn write(io: &SimIo, rows: &SimRows, batches: usize, segment_bytes: u32) -> Vec<
         log, mut writer, ..
     } = parts;
     let mut states = vec![Held::default()];
+    let mut positions = Vec::new();
     let mut group = Group::default();
     for n in 0..batches {
-        let mut plan = Plan::new(log.batch());
-        plan.publish(
-            n as u64,
-            &[Q, QueueId(2)],
-            format!("message {n}").as_bytes(),
-        );
+        let mut plan = Plan::new(&log);
+        let octets = message(n as u64, format!("message {n}").as_bytes());
+        plan.publish(n as u64, &[Q, QueueId(2)], octets);
         if n % 3 == 2 {
-            let held = &states.last().unwrap().queues[&Q];
-            plan.ack(Q, vec![*held.keys().next().unwrap()]);
+            let first = *states.last().unwrap().queues[&Q].keys().next().unwrap();
+            plan.ack(Q, &[(positions[first as usize], first)]);
         }
         plan.put(Table::Queues, &[n as u8], b"row");
         let (batch, steps) = plan.split();
         let appended = log.append(batch).unwrap();
         let mut held = states.last().unwrap().clone();
-        for step in steps.place(&appended) {
-            if let Step::Ack { positions, .. } = &step {
-                log.release_all(positions.iter().copied());
+        for (step, pos) in steps.place(&appended) {
+            match &step {
+                Step::Publish { .. } => positions.push(pos),
+                Step::Ack { ids, .. } => {
+                    let acked = ids.iter().map(|id| positions[*id as usize]);
+                    log.release_all(acked);
+                }
+                _ => {}
             }
             held.apply(&step);
         }
@@ -62,7 +71,8 @@ fn open(io: &SimIo, rows: &SimRows) -> Result<Held, StoreError> {
         Box::new(rows.clone()),
         Options::default(),
     )?;
-    Ok(recovered(parts.recovered).unwrap().0)
+    let clean = parts.recovered.clean;
+    Ok(Mirror::recovered(parts.recovered, clean).unwrap().1)
 }
 
 #[test]
@@ -114,8 +124,8 @@ fn a_whole_record_in_the_wrong_place_is_no_record() {
         log, mut writer, ..
     } = parts.unwrap();
     let mut batch = log.batch();
-    let first = batch.publish(1, &[Q], &[b"first "]);
-    let second = batch.publish(2, &[Q], &[b"second"]);
+    let first = batch.publish(1, &[Q], &[&message(1, b"first")]);
+    let second = batch.publish(2, &[Q], &[&message(2, b"other")]);
     let appended = log.append(batch).unwrap();
     let (first, second, end) = (
         appended.position(first),

@@ -3,11 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::base::index::{IndexEntry, PAGE_LEN};
 use crate::base::{LogPos, QueueId};
 use crate::store::format::{
     BatchHeader, Cursor, FileHeader, file_name, put_delta, put_varint, segment_of, take_delta,
 };
-use crate::store::record::{Record, decode};
+use crate::store::record::{Page, Record, decode};
 use crate::store::scan::records;
 use crate::store::{Batch, Table};
 
@@ -101,7 +102,56 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_refused_or_understood(kind in 0_u8..9, octets: Vec<u8>) {
+    fn pages(
+        id: u64,
+        lane: u8,
+        replaces: u64,
+        seed: Vec<(u64, u64, Option<u64>, u32, u32, bool)>,
+        plain: bool,
+    ) {
+        let entry = |&(pos, stamped_ms, ttl_ms, body_bytes, failed_deliveries, redelivered): &_| {
+            let plain_entry = IndexEntry {
+                pos: LogPos(pos),
+                stamped_ms,
+                ttl_ms: None,
+                body_bytes,
+                failed_deliveries: 0,
+                priority: lane,
+                redelivered: false,
+            };
+            let ttl_ms = Option::map(ttl_ms, |ttl_ms: u64| ttl_ms.min(u64::MAX - 1));
+            match plain {
+                true => plain_entry,
+                false => IndexEntry { ttl_ms, failed_deliveries, redelivered, ..plain_entry },
+            }
+        };
+        let entries: Vec<IndexEntry> = seed.iter().map(entry).collect();
+        prop_assume!(!entries.is_empty());
+        let (queue, replaces) = (QueueId(id), LogPos(replaces));
+        let mut batch = Batch::new();
+        batch.page(queue, lane, replaces, &entries);
+        let (kind, body) = only(&batch);
+        let Record::Page(page) = decode(kind, &body).unwrap() else { panic!() };
+        prop_assert_eq!(page, Page { queue, lane, replaces, entries });
+        for len in 0..body.len() {
+            prop_assert!(decode(kind, &body[..len]).is_err());
+        }
+    }
+
+    #[test]
+    fn renames(id: u64, pairs in vec(any::<(u64, u64)>(), 1..50)) {
+        let pairs: Vec<_> = pairs.into_iter().map(|(a, b)| (LogPos(a), LogPos(b))).collect();
+        let mut batch = Batch::new();
+        batch.rename(QueueId(id), &pairs);
+        let (kind, body) = only(&batch);
+        let Record::Rename { queue, positions } = decode(kind, &body).unwrap() else { panic!() };
+        prop_assert_eq!(queue, QueueId(id));
+        let flat: Vec<_> = pairs.iter().flat_map(|(old, new)| [*old, *new]).collect();
+        prop_assert_eq!(positions.positions().collect::<Vec<_>>(), flat);
+    }
+
+    #[test]
+    fn any_octets_are_refused_or_understood(kind in 0_u8..11, octets: Vec<u8>) {
         if let Ok(Record::Ack { positions, .. }) = decode(kind, &octets) {
             prop_assert!(positions.iter().count() <= octets.len());
         }
@@ -123,6 +173,23 @@ fn a_fan_out_costs_few_octets_a_queue() {
     let mut batch = Batch::new();
     batch.publish(0, &spread, &[b"body"]);
     assert!(batch.len() < 10_200);
+}
+
+#[test]
+fn a_page_costs_few_octets_a_message() {
+    let entry = |n: u32| IndexEntry {
+        pos: LogPos::new(7, 1000 + 260 * n),
+        stamped_ms: 1_800_000_000_000 + u64::from(n / 100),
+        ttl_ms: None,
+        body_bytes: 200,
+        failed_deliveries: 0,
+        priority: 0,
+        redelivered: false,
+    };
+    let entries: Vec<_> = (0..PAGE_LEN as u32).map(entry).collect();
+    let mut batch = Batch::new();
+    batch.page(QueueId(1_000_000), 0, LogPos::NONE, &entries);
+    assert!(batch.len() < 4 * PAGE_LEN + 100, "{} octets", batch.len());
 }
 
 #[test]

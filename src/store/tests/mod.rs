@@ -2,6 +2,8 @@
 
 mod damage;
 mod format;
+mod machine;
+mod mirror;
 mod model;
 mod real;
 mod schedules;

@@ -1,22 +1,28 @@
 //! The naive model: a list of batches, and what a broker holds after the first k of them.
+//!
+//! Knows nothing of positions, pages, checkpoints and compaction: none of them may change what is held.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use crate::base::index::Described;
 use crate::base::{LogPos, QueueId};
-use crate::store::{Appended, Batch, RecordOffset, Recovered, Table};
+use crate::store::{Appended, Batch, Log, RecordOffset, Table};
 
-/// An entry of a batch, positions as the log gave them.
+/// What makes a message another one: it begins with this number.
+pub(super) type Id = u64;
+
+/// An entry of a batch.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Publish {
-        position: LogPos,
         queues: Vec<QueueId>,
-        payload: Vec<u8>,
+        id: Id,
         stamped_ms: u64,
+        octets: Vec<u8>,
     },
     Ack {
         queue: QueueId,
-        positions: Vec<LogPos>,
+        ids: Vec<Id>,
     },
     Put {
         table: Table,
@@ -27,43 +33,50 @@ pub(super) enum Step {
         table: Table,
         key: Vec<u8>,
     },
-    Redelivered {
-        queue: QueueId,
-        positions: Vec<LogPos>,
-    },
 }
 
 /// What a broker holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Held {
-    pub(super) queues: BTreeMap<QueueId, BTreeMap<LogPos, (u64, Vec<u8>)>>,
+    pub(super) queues: BTreeMap<QueueId, BTreeMap<Id, (u64, Vec<u8>)>>,
     pub(super) rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
-    pub(super) redelivered: BTreeSet<(QueueId, LogPos)>,
+}
+
+/// Without the messages' octets.
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids = |held: &BTreeMap<Id, _>| held.keys().copied().collect::<Vec<Id>>();
+        let queues: Vec<_> = self
+            .queues
+            .iter()
+            .map(|(queue, held)| (queue.0, ids(held)))
+            .collect();
+        let rows: Vec<_> = self
+            .rows
+            .iter()
+            .map(|((_, key), value)| (key, value.len()))
+            .collect();
+        write!(f, "{queues:?} {rows:?}")
+    }
 }
 
 impl Held {
     pub(super) fn apply(&mut self, step: &Step) {
         match step {
             Step::Publish {
-                position,
                 queues,
-                payload,
+                id,
                 stamped_ms,
+                octets,
             } => {
                 for queue in queues {
-                    let message = (*stamped_ms, payload.clone());
-                    self.queues
-                        .entry(*queue)
-                        .or_default()
-                        .insert(*position, message);
+                    let message = (*stamped_ms, octets.clone());
+                    self.queues.entry(*queue).or_default().insert(*id, message);
                 }
             }
-            Step::Ack { queue, positions } => {
-                for position in positions {
-                    if let Some(held) = self.queues.get_mut(queue) {
-                        held.remove(position);
-                    }
-                    self.redelivered.remove(&(*queue, *position));
+            Step::Ack { queue, ids } => {
+                if let Some(held) = self.queues.get_mut(queue) {
+                    ids.iter().for_each(|id| drop(held.remove(id)));
                 }
             }
             Step::Put { table, key, value } => {
@@ -72,170 +85,143 @@ impl Held {
             Step::Delete { table, key } => {
                 self.rows.remove(&(*table, key.clone()));
             }
-            Step::Redelivered { queue, positions } => {
-                for position in positions {
-                    if self
-                        .queues
-                        .get(queue)
-                        .is_some_and(|held| held.contains_key(position))
-                    {
-                        self.redelivered.insert((*queue, *position));
-                    }
-                }
-            }
         }
         self.queues.retain(|_, held| !held.is_empty());
     }
-
-    pub(super) fn messages(&self) -> Vec<(QueueId, LogPos)> {
-        let of = |(queue, held): (&QueueId, &BTreeMap<LogPos, _>)| {
-            let queue = *queue;
-            held.keys()
-                .map(move |position| (queue, *position))
-                .collect::<Vec<_>>()
-        };
-        self.queues.iter().flat_map(of).collect()
-    }
 }
 
-/// Fills a batch and remembers what it means; positions are put in when it has been appended.
-#[derive(Default)]
+/// Messages have one of three priorities, by their number.
+pub(super) fn lane_of(id: Id) -> u8 {
+    (id % 3) as u8
+}
+
+/// A time to live, some have.
+pub(super) fn ttl_of(id: Id) -> Option<u64> {
+    id.is_multiple_of(5).then_some(id)
+}
+
+pub(super) fn id_of(octets: &[u8]) -> Option<Id> {
+    octets.first_chunk().map(|id| Id::from_le_bytes(*id))
+}
+
+pub(super) fn describe(octets: &[u8]) -> Option<Described> {
+    let id = id_of(octets)?;
+    Some(Described {
+        body_bytes: octets.len() as u32,
+        priority: lane_of(id),
+        ttl_ms: ttl_of(id),
+    })
+}
+
+/// The octets of a message.
+pub(super) fn message(id: Id, rest: &[u8]) -> Vec<u8> {
+    [&id.to_le_bytes(), rest].concat()
+}
+
+/// Fills a batch and remembers what it means; positions come when it has been appended.
 pub(super) struct Plan {
     pub(super) batch: Batch,
-    steps: Vec<(Step, Option<RecordOffset>)>,
+    steps: Vec<Step>,
+    published: Vec<RecordOffset>,
 }
 
 impl Plan {
-    pub(super) fn new(batch: Batch) -> Plan {
+    pub(super) fn new(log: &Log) -> Plan {
         Plan {
-            batch,
+            batch: log.batch(),
             steps: Vec::new(),
+            published: Vec::new(),
         }
     }
 
-    pub(super) fn publish(&mut self, stamped_ms: u64, queues: &[QueueId], payload: &[u8]) {
-        let (a, b) = payload.split_at(payload.len() / 2);
+    pub(super) fn publish(&mut self, stamped_ms: u64, queues: &[QueueId], octets: Vec<u8>) {
+        let (a, b) = octets.split_at(octets.len() / 2);
         let offset = self.batch.publish(stamped_ms, queues, &[a, b]);
-        self.published(stamped_ms, queues, payload, offset);
+        self.published(stamped_ms, queues, octets, offset);
     }
 
     pub(super) fn move_to(
         &mut self,
-        (queue, position): (QueueId, LogPos),
+        (queue, position, id): (QueueId, LogPos, Id),
         stamped_ms: u64,
         queues: &[QueueId],
-        payload: &[u8],
+        octets: Vec<u8>,
     ) {
         let offset = self
             .batch
-            .move_to(queue, position, stamped_ms, queues, &[payload]);
-        self.steps.push((
-            Step::Ack {
-                queue,
-                positions: vec![position],
-            },
-            None,
-        ));
-        self.published(stamped_ms, queues, payload, offset);
+            .move_to(queue, position, stamped_ms, queues, &[&octets]);
+        self.steps.push(Step::Ack {
+            queue,
+            ids: vec![id],
+        });
+        self.published(stamped_ms, queues, octets, offset);
     }
 
-    fn published(&mut self, stamped_ms: u64, queues: &[QueueId], payload: &[u8], at: RecordOffset) {
-        let (queues, payload) = (queues.to_vec(), payload.to_vec());
-        let step = Step::Publish {
-            position: LogPos::NONE,
-            queues,
-            payload,
+    fn published(
+        &mut self,
+        stamped_ms: u64,
+        queues: &[QueueId],
+        octets: Vec<u8>,
+        at: RecordOffset,
+    ) {
+        self.steps.push(Step::Publish {
+            queues: queues.to_vec(),
+            id: id_of(&octets).unwrap(),
             stamped_ms,
-        };
-        self.steps.push((step, Some(at)));
+            octets,
+        });
+        self.published.push(at);
     }
 
-    pub(super) fn ack(&mut self, queue: QueueId, positions: Vec<LogPos>) {
-        self.batch.ack(queue, positions.iter().copied());
-        self.steps.push((Step::Ack { queue, positions }, None));
+    pub(super) fn ack(&mut self, queue: QueueId, messages: &[(LogPos, Id)]) {
+        self.batch.ack(queue, messages.iter().map(|(pos, _)| *pos));
+        let ids = messages.iter().map(|(_, id)| *id).collect();
+        self.steps.push(Step::Ack { queue, ids });
     }
 
-    pub(super) fn redelivered(&mut self, queue: QueueId, positions: Vec<LogPos>) {
-        self.batch.redelivered(queue, positions.iter().copied());
-        self.steps
-            .push((Step::Redelivered { queue, positions }, None));
+    /// As [`Plan::ack`], by pages.
+    pub(super) fn ack_pages(&mut self, queue: QueueId, pages: &[LogPos], ids: Vec<Id>) {
+        self.batch.ack_pages(queue, pages);
+        self.steps.push(Step::Ack { queue, ids });
     }
 
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         self.batch.put(table, key, value);
-        self.steps.push((
-            Step::Put {
-                table,
-                key: key.into(),
-                value: value.into(),
-            },
-            None,
-        ));
+        let (key, value) = (key.into(), value.into());
+        self.steps.push(Step::Put { table, key, value });
     }
 
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) {
         self.batch.delete(table, key);
-        self.steps.push((
-            Step::Delete {
-                table,
-                key: key.into(),
-            },
-            None,
-        ));
+        let key = key.into();
+        self.steps.push(Step::Delete { table, key });
     }
 
     /// The batch, and its steps, which have no place yet.
     pub(super) fn split(self) -> (Batch, Unplaced) {
-        (self.batch, Unplaced(self.steps))
+        let (steps, published) = (self.steps, self.published);
+        (self.batch, Unplaced { steps, published })
     }
 }
 
 /// The steps of a batch that is not appended yet.
-pub(super) struct Unplaced(Vec<(Step, Option<RecordOffset>)>);
+pub(super) struct Unplaced {
+    pub(super) steps: Vec<Step>,
+    published: Vec<RecordOffset>,
+}
 
 impl Unplaced {
-    pub(super) fn place(self, appended: &Appended) -> Vec<Step> {
-        let placed = self.0.into_iter().map(|(mut step, offset)| {
-            if let (Step::Publish { position, .. }, Some(offset)) = (&mut step, offset) {
-                *position = appended.position(offset);
-            }
-            step
+    /// Each step; a published message with its position.
+    pub(super) fn place(&self, appended: &Appended) -> Vec<(Step, LogPos)> {
+        let mut published = self.published.iter();
+        let placed = self.steps.iter().map(|step| {
+            let offset = match step {
+                Step::Publish { .. } => published.next(),
+                _ => None,
+            };
+            let pos = offset.map_or(LogPos::NONE, |offset| appended.position(*offset));
+            (step.clone(), pos)
         });
         placed.collect()
     }
-}
-
-/// What recovery says is held; checks order, uniqueness and sharing on the way.
-pub(super) fn recovered(recovered: Recovered) -> Result<(Held, bool), String> {
-    let mut held = Held::default();
-    for (table, rows) in &recovered.rows {
-        for row in rows {
-            held.rows
-                .insert((*table, row.key.clone()), row.value.clone());
-        }
-    }
-    let clean = recovered.clean;
-    let mut problem = None;
-    recovered
-        .restore(
-            |_| true,
-            |live| {
-                let queue = held.queues.entry(live.queue).or_default();
-                if queue
-                    .last_key_value()
-                    .is_some_and(|(last, _)| *last >= live.pos)
-                {
-                    problem = Some(format!("{:?} out of order or twice", live));
-                }
-                queue.insert(live.pos, (live.stamped_ms, live.payload.to_vec()));
-                if clean && live.redelivered {
-                    held.redelivered.insert((live.queue, live.pos));
-                }
-                if !clean && !live.redelivered {
-                    problem = Some(format!("{:?} must be redelivered after a crash", live));
-                }
-            },
-        )
-        .map_err(|error| error.to_string())?;
-    problem.map_or(Ok((held, clean)), Err)
 }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
+use crate::base::index::{IndexEntry, LaneState, QueueState};
 use crate::base::{LogPos, QueueId};
-use crate::store::{Durability, Durable, Live, Log, Options, Recovered, Store, StoreError, Table};
+use crate::store::{Durability, Durable, Log, Options, Recovered, Store, StoreError, Table};
 
+use super::model::{describe, message};
 use super::sim::{Fault, SimIo};
 use super::sim_rows::SimRows;
 
@@ -41,12 +44,26 @@ impl Bell {
     }
 }
 
-fn take(recovered: Recovered, exists: impl FnMut(QueueId) -> bool) -> Vec<Live> {
+/// A message that was found: its queue, position, and whether it may have been delivered before.
+type Found = (QueueId, LogPos, bool, Bytes);
+
+fn take(recovered: Recovered, log: &Log, exists: impl Fn(QueueId) -> bool) -> Vec<Found> {
+    let mut reader = log.reader();
     let mut messages = Vec::new();
-    recovered
-        .restore(exists, |live| messages.push(live))
-        .unwrap();
+    let max_priority = |queue| exists(queue).then_some(0);
+    recovered.restore(max_priority, |state| {
+        for (_, entry) in state.lanes.iter().flat_map(|lane| &lane.loose) {
+            reader.messages(&[entry.pos], &mut |_, octets| {
+                messages.push((state.queue, entry.pos, entry.redelivered, octets.unwrap()));
+            });
+        }
+    });
+    messages.sort_by_key(|(queue, pos, ..)| (*pos, *queue));
     messages
+}
+
+fn open(path: &Path) -> (Store, Recovered) {
+    Store::open(path, Options::default(), describe).unwrap()
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -61,19 +78,19 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 fn a_clean_life_on_a_real_disk() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data");
-    let (store, recovered) = Store::open(&path, Options::default()).unwrap();
+    let (store, recovered) = open(&path);
     assert!(recovered.rows.is_empty());
-    assert!(take(recovered, |_| true).is_empty());
+    assert!(take(recovered, store.log(), |_| true).is_empty());
     assert!(matches!(
-        Store::open(&path, Options::default()),
+        Store::open(&path, Options::default(), describe),
         Err(StoreError::InUse { .. })
     ));
 
     let log = store.log();
     let mut batch = log.batch();
     batch.put(Table::Queues, b"q", b"durable");
-    let first = batch.publish(1, &[Q, QueueId(2)], &[b"shared ", b"body"]);
-    let second = batch.publish(2, &[Q], &[b"second"]);
+    let first = batch.publish(1, &[Q, QueueId(2)], &[&message(1, b"shared "), b"body"]);
+    let second = batch.publish(2, &[Q], &[&message(2, b"second")]);
     let appended = log.append(batch).unwrap();
     assert!(log.applied_below() < appended.end());
     let (first, second) = (appended.position(first), appended.position(second));
@@ -86,11 +103,29 @@ fn a_clean_life_on_a_real_disk() {
     let end = appended.end();
     drop(appended);
     assert_eq!(log.applied_below(), end);
-    let mut batch = log.batch();
-    batch.redelivered(Q, [second]);
-    let _ = log.append(batch).unwrap();
-    store.close().unwrap();
-    store.close().unwrap();
+    let entry = |pos, stamped_ms, redelivered| IndexEntry {
+        pos,
+        stamped_ms,
+        ttl_ms: None,
+        body_bytes: 14,
+        failed_deliveries: 0,
+        priority: 0,
+        redelivered,
+    };
+    let state = |queue, loose| QueueState {
+        queue,
+        lanes: vec![LaneState {
+            loose,
+            ..LaneState::default()
+        }],
+    };
+    let of_q = vec![(5, entry(first, 1, false)), (6, entry(second, 2, true))];
+    let states = vec![
+        state(Q, of_q),
+        state(QueueId(2), vec![(1, entry(first, 1, false))]),
+    ];
+    store.close(states).unwrap();
+    store.close(Vec::new()).unwrap();
     drop(store);
 
     look_again(&path, first, second);
@@ -98,14 +133,14 @@ fn a_clean_life_on_a_real_disk() {
 
 /// The second and third life of the directory above.
 fn look_again(path: &Path, first: LogPos, second: LogPos) {
-    let (store, recovered) = Store::open(path, Options::default()).unwrap();
+    let (store, recovered) = open(path);
     assert!(recovered.clean);
     assert_eq!(recovered.highest_queue_id, QueueId(2));
     assert_eq!(recovered.rows[&Table::Queues][0].value, b"durable");
-    let messages = take(recovered, |_| true);
+    let messages = take(recovered, store.log(), |_| true);
     let seen: Vec<_> = messages
         .iter()
-        .map(|m| (m.queue, m.pos, m.redelivered))
+        .map(|(queue, pos, redelivered, _)| (*queue, *pos, *redelivered))
         .collect();
     let expected = [
         (Q, first, false),
@@ -113,17 +148,14 @@ fn look_again(path: &Path, first: LogPos, second: LogPos) {
         (Q, second, true),
     ];
     assert_eq!(seen, expected);
-    assert_eq!(messages[0].payload, "shared body");
-    assert_eq!(
-        messages[0].payload.as_ptr(),
-        messages[1].payload.as_ptr(),
-        "read once"
-    );
+    assert_eq!(messages[0].3, message(1, b"shared body"));
     drop(store);
 
-    let (store, recovered) = Store::open(path, Options::default()).unwrap();
+    let (store, recovered) = open(path);
     assert!(!recovered.clean, "it was dropped, not closed");
-    assert_eq!(take(recovered, |queue| queue == Q).len(), 2);
+    let messages = take(recovered, store.log(), |queue| queue == Q);
+    let redelivered: Vec<_> = messages.iter().map(|message| message.2).collect();
+    assert_eq!(redelivered, [true, true]);
     assert_eq!(
         store.log().totals().1,
         2,
@@ -135,11 +167,11 @@ fn look_again(path: &Path, first: LogPos, second: LogPos) {
 #[test]
 fn other_formats_are_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("FORMAT"), "warren 2\n").unwrap();
-    let Err(error) = Store::open(directory.path(), Options::default()) else {
+    std::fs::write(directory.path().join("FORMAT"), "warren 3\n").unwrap();
+    let Err(error) = Store::open(directory.path(), Options::default(), describe) else {
         panic!()
     };
-    assert!(error.to_string().contains("\"warren 2\""), "{error}");
+    assert!(error.to_string().contains("\"warren 3\""), "{error}");
 }
 
 /// Fifty rounds of ten messages and a row, each waiting for room and for durability.
@@ -184,7 +216,7 @@ fn many_producers_and_space_comes_back() {
             catalogue_flush_every: Duration::from_millis(10),
             ..Options::default()
         };
-        let (store, _) = Store::open(directory.path(), options.clone()).unwrap();
+        let (store, _) = Store::open(directory.path(), options.clone(), describe).unwrap();
         let peak = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for thread in 1..=4 {
@@ -195,22 +227,26 @@ fn many_producers_and_space_comes_back() {
         store.log().sync().unwrap();
         assert!(peak.into_inner() < (32 << 10) + 4 * 8192);
         until("consumed segments are deleted", || {
+            store.log().begin_checkpoint().finish().unwrap();
             store.log().totals() == (1, 0)
         });
-        let files = std::fs::read_dir(directory.path().join("log"))
+        let mut files: Vec<_> = std::fs::read_dir(directory.path().join("log"))
             .unwrap()
-            .count();
-        assert_eq!(files, 1);
-        store.close().unwrap();
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort_unstable();
+        assert_eq!(files.len(), 2, "{files:?}");
+        assert_eq!(files[1], "checkpoint");
+        store.close(Vec::new()).unwrap();
         drop(store);
-        let (_store, recovered) = Store::open(directory.path(), options).unwrap();
+        let (store, recovered) = Store::open(directory.path(), options, describe).unwrap();
         assert_eq!(recovered.rows[&Table::Meta].len(), 4);
         assert!(
             recovered.rows[&Table::Meta]
                 .iter()
                 .all(|row| row.value == 50_usize.to_be_bytes())
         );
-        assert!(take(recovered, |_| true).is_empty());
+        assert!(take(recovered, store.log(), |_| true).is_empty());
     }
 }
 
@@ -221,18 +257,17 @@ fn a_batch_larger_than_a_segment_has_one_of_its_own() {
         segment_bytes: 1 << 10,
         ..Options::default()
     };
-    let (store, _) = Store::open(directory.path(), options.clone()).unwrap();
+    let (store, _) = Store::open(directory.path(), options.clone(), describe).unwrap();
     for bytes in [10, 100_000, 10, 1_000_000, 10] {
         let mut batch = store.log().batch();
         batch.publish(0, &[Q], &[&vec![1; bytes]]);
         let _ = store.log().append(batch).unwrap();
     }
-    store.close().unwrap();
     drop(store);
-    let (_store, recovered) = Store::open(directory.path(), options).unwrap();
-    let lengths: Vec<_> = take(recovered, |_| true)
+    let (store, recovered) = Store::open(directory.path(), options, describe).unwrap();
+    let lengths: Vec<_> = take(recovered, store.log(), |_| true)
         .iter()
-        .map(|m| m.payload.len())
+        .map(|message| message.3.len())
         .collect();
     assert_eq!(lengths, [10, 100_000, 10, 1_000_000, 10]);
 }
@@ -241,7 +276,8 @@ fn a_batch_larger_than_a_segment_has_one_of_its_own() {
 fn a_failing_disk_wakes_everyone() {
     let io = SimIo::new(1);
     let rows = Box::new(SimRows::default());
-    let (store, _) = Store::open_with(Arc::new(io.clone()), rows, Options::default()).unwrap();
+    let (store, _) =
+        Store::open_with(Arc::new(io.clone()), rows, Options::default(), describe).unwrap();
     io.fail_after(0, Fault::Error);
     let mut batch = store.log().batch();
     batch.publish(0, &[Q], &[b"no space"]);
@@ -264,7 +300,7 @@ fn a_failing_disk_wakes_everyone() {
         .log()
         .notify_when_durable(LogPos(u64::MAX), bell.clone());
     bell.wait_for(2);
-    assert!(store.close().is_err());
+    assert!(store.close(Vec::new()).is_err());
 }
 
 #[test]
@@ -275,7 +311,13 @@ fn a_failing_catalogue_stops_alone() {
         ..Options::default()
     };
     let io = Arc::new(SimIo::new(1));
-    let (store, _) = Store::open_with(io.clone(), Box::new(rows.clone()), options.clone()).unwrap();
+    let (store, _) = Store::open_with(
+        io.clone(),
+        Box::new(rows.clone()),
+        options.clone(),
+        describe,
+    )
+    .unwrap();
     rows.fail_flush();
     for n in 0..20 {
         let mut batch = store.log().batch();
@@ -286,10 +328,10 @@ fn a_failing_catalogue_stops_alone() {
     }
     until("the failure is reported", || store.failure().is_some());
     assert!(store.log().failure().is_none());
-    assert!(store.close().is_err());
+    assert!(store.close(Vec::new()).is_err());
     drop(store);
     rows.restart();
-    let (_store, recovered) = Store::open_with(io, Box::new(rows), options).unwrap();
+    let (_store, recovered) = Store::open_with(io, Box::new(rows), options, describe).unwrap();
     assert_eq!(
         recovered.rows[&Table::Queues].len(),
         20,

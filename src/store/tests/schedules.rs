@@ -5,119 +5,25 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use crate::base::{LogPos, QueueId};
+use crate::base::QueueId;
 use crate::store::catalogue::{Change, Keeper};
 use crate::store::directory::{Parts, recover};
-use crate::store::log::Log;
-use crate::store::options::{Durability, Options};
-use crate::store::shared::Group;
-use crate::store::writer::Writer;
+use crate::store::options::Options;
 use crate::store::{Table, error::StoreError};
 
-use super::model::{Held, Plan, Step, recovered};
+use super::machine::{Machine, QUEUES};
+use super::mirror::Mirror;
+use super::model::{Held, Plan, message};
 use super::sim::{Fault, Random, SimIo};
 use super::sim_rows::SimRows;
 
-/// A store whose threads are the test.
-struct Machine {
-    log: Log,
-    writer: Writer,
+/// What drives the store's other thread.
+struct Catalogue {
     keeper: Keeper,
     changes: Receiver<Vec<Change>>,
-    group: Group,
 }
 
-/// The whole history since the last restart.
-struct History {
-    base: Held,
-    batches: Vec<(LogPos, Vec<Step>)>,
-    now: Held,
-}
-
-impl History {
-    fn new(base: Held) -> History {
-        History {
-            now: base.clone(),
-            base,
-            batches: Vec::new(),
-        }
-    }
-
-    /// The states that a restart may find: after any number of batches from the durable ones on.
-    fn allowed(&self, durable: LogPos) -> Vec<Held> {
-        let mut held = self.base.clone();
-        let mut allowed = Vec::new();
-        for (end, steps) in &self.batches {
-            if *end > durable {
-                allowed.push(held.clone());
-            }
-            steps.iter().for_each(|step| held.apply(step));
-        }
-        allowed.push(held);
-        allowed
-    }
-}
-
-fn start(io: &SimIo, rows: &SimRows, random: &mut Random) -> Result<(Machine, Held, bool), String> {
-    let durability = Durability::Fsync;
-    let segment_bytes = 512 + random.below(2048) as u32;
-    let options = Options {
-        segment_bytes,
-        durability,
-        ..Options::default()
-    };
-    let parts = recover(Arc::new(io.clone()), Box::new(rows.clone()), options);
-    let Parts {
-        log,
-        writer,
-        keeper,
-        changes,
-        recovered: found,
-    } = parts.map_err(|error: StoreError| error.to_string())?;
-    let (held, clean) = recovered(found)?;
-    Ok((
-        Machine {
-            log,
-            writer,
-            keeper,
-            changes,
-            group: Group::default(),
-        },
-        held,
-        clean,
-    ))
-}
-
-impl Machine {
-    /// One turn of the writer; false once it has failed.
-    fn turn(&mut self) -> bool {
-        self.log.shared.nudge();
-        self.log.shared.take(&mut self.group, None);
-        match self.writer.turn(&mut self.group) {
-            Ok(()) => true,
-            Err(failure) => {
-                self.log.shared.stop(failure);
-                false
-            }
-        }
-    }
-
-    /// A turn of the writer while a producer appends: the batch is too late for this turn.
-    fn turn_while(&mut self, plan: Plan, history: &mut History) -> bool {
-        self.log.shared.nudge();
-        self.log.shared.take(&mut self.group, None);
-        if !self.append(plan, history) {
-            return false;
-        }
-        match self.writer.turn(&mut self.group) {
-            Ok(()) => true,
-            Err(failure) => {
-                self.log.shared.stop(failure);
-                false
-            }
-        }
-    }
-
+impl Catalogue {
     fn keep(&mut self, flush: bool) {
         while let Ok(changes) = self.changes.try_recv() {
             self.keeper.apply(&changes).unwrap();
@@ -126,145 +32,155 @@ impl Machine {
             self.keeper.flush().unwrap();
         }
     }
+}
 
-    fn append(&mut self, plan: Plan, history: &mut History) -> bool {
-        let (batch, steps) = plan.split();
-        let Ok(appended) = self.log.append(batch) else {
-            return false;
-        };
-        let steps = steps.place(&appended);
-        let before = history.now.clone();
-        steps.iter().for_each(|step| history.now.apply(step));
-        history.batches.push((appended.end(), steps.clone()));
-        drop(appended);
-        // What left the queues is released, once.
-        for step in &steps {
-            if let Step::Ack { queue, positions } = step {
-                for position in positions {
-                    if before
-                        .queues
-                        .get(queue)
-                        .is_some_and(|held| held.contains_key(position))
-                    {
-                        self.log.release(*position, 1);
-                    }
-                }
-            }
-        }
-        true
-    }
+fn start(
+    io: &SimIo,
+    rows: &SimRows,
+    random: &mut Random,
+) -> Result<(Machine, Catalogue, bool), String> {
+    let options = Options {
+        segment_bytes: 512 + random.below(2048) as u32,
+        ..Options::default()
+    };
+    let parts = recover(
+        Arc::new(io.clone()),
+        Box::new(rows.clone()),
+        options,
+        super::model::describe,
+        false,
+    );
+    let Parts {
+        log,
+        writer,
+        keeper,
+        changes,
+        recovered,
+    } = parts.map_err(|error: StoreError| error.to_string())?;
+    let clean = recovered.clean;
+    let (mirror, held) = Mirror::recovered(recovered, clean)?;
+    let machine = Machine::new(log, writer, mirror, held);
+    Ok((machine, Catalogue { keeper, changes }, clean))
 }
 
 /// A batch of random content. Every message acked in it is one that is held now, and none twice.
-fn random_plan(machine: &Machine, held: &Held, random: &mut Random) -> Plan {
-    let mut plan = Plan::new(machine.log.batch());
-    let mut messages = held.messages();
+fn random_plan(machine: &mut Machine, random: &mut Random) -> Plan {
+    let mut plan = Plan::new(&machine.log);
+    let mut messages = machine.mirror.loose();
     for _ in 0..1 + random.below(4) {
-        let queues: Vec<_> = (1..=4).filter(|_| random.one_in(2)).map(QueueId).collect();
-        let payload: Vec<u8> = (0..random.below(300))
+        let queues: Vec<_> = QUEUES.filter(|_| random.one_in(2)).map(QueueId).collect();
+        let rest: Vec<u8> = (0..random.below(300))
             .map(|_| random.next() as u8)
             .collect();
         match random.below(10) {
-            0..=3 => plan.publish(random.below(1000), &queues, &payload),
+            0..=3 if !queues.is_empty() => {
+                plan.publish(
+                    random.below(1000),
+                    &queues,
+                    message(machine.next_id(0), &rest),
+                );
+            }
             4..=6 if !messages.is_empty() => {
                 let first = random.below(messages.len() as u64) as usize;
-                let (queue, _) = messages[first];
-                let mut positions = Vec::new();
-                messages.retain(|(of, position)| {
+                let (queue, ..) = messages[first];
+                let mut acked = Vec::new();
+                messages.retain(|(of, entry, id)| {
                     let taken = *of == queue && random.one_in(2);
                     if taken {
-                        positions.push(*position);
+                        acked.push((entry.pos, *id));
                     }
                     !taken
                 });
                 if random.one_in(3) {
-                    positions.reverse();
+                    acked.reverse();
                 }
-                plan.ack(queue, positions);
+                plan.ack(queue, &acked);
             }
-            7 if !messages.is_empty() => {
+            7 if !messages.is_empty() && !queues.is_empty() => {
                 let index = random.below(messages.len() as u64) as usize;
-                let from = messages.swap_remove(index);
-                plan.move_to(from, random.below(1000), &queues, &payload);
+                let (queue, entry, id) = messages.swap_remove(index);
+                let moved = message(machine.next_id(0), &rest);
+                plan.move_to((queue, entry.pos, id), random.below(1000), &queues, moved);
             }
-            8 => plan.put(Table::Queues, &[random.below(8) as u8], &payload),
+            8 => plan.put(Table::Queues, &[random.below(8) as u8], &rest),
             9 => plan.delete(Table::Queues, &[random.below(8) as u8]),
-            _ => plan.ack(QueueId(9), vec![LogPos::new(1, 999)]),
+            _ => plan.ack(QueueId(9), &[(crate::base::LogPos::new(1, 999), 0)]),
         }
     }
     plan
 }
 
-fn redelivered_plan(machine: &Machine, held: &Held, random: &mut Random) -> Plan {
-    let mut plan = Plan::new(machine.log.batch());
-    for (queue, position) in held.messages() {
-        if random.one_in(3) || held.redelivered.contains(&(queue, position)) {
-            plan.redelivered(queue, vec![position]);
-        }
-    }
-    plan
-}
-
-/// Appends, writes, keeps; false once the disk has failed.
-fn work(machine: &mut Machine, history: &mut History, random: &mut Random) -> bool {
-    let mut running = true;
-    for _ in 0..random.below(60) {
-        running = match random.below(8) {
-            0..=3 => {
-                let plan = random_plan(machine, &history.now, random);
-                machine.append(plan, history)
+/// Appends, writes, keeps, takes checkpoints; false once the disk has failed.
+fn work(machine: &mut Machine, catalogue: &mut Catalogue, random: &mut Random) -> bool {
+    for _ in 0..random.below(100) {
+        let running = match random.below(20) {
+            0..=4 => {
+                let plan = random_plan(machine, random);
+                machine.append(plan)
             }
-            4..=5 => machine.turn(),
-            6 => {
-                let plan = random_plan(machine, &history.now, random);
-                machine.turn_while(plan, history)
+            5..=7 => machine.turn(),
+            8 => {
+                let plan = random_plan(machine, random);
+                machine.turn_while(plan)
             }
-            _ => {
-                machine.keep(random.one_in(2));
+            9 => {
+                catalogue.keep(random.one_in(2));
                 true
             }
+            10 => machine.delay(random),
+            11 => {
+                machine.arrive();
+                true
+            }
+            12..=13 => machine.page(random),
+            14 => machine.load(random),
+            15 => machine.expire(random),
+            16 => {
+                machine.requeue(random);
+                true
+            }
+            17 => machine.purge(random),
+            18 => machine.compact(random),
+            _ => machine.checkpoint(),
         };
         if !running {
-            break;
+            return false;
         }
     }
-    running
+    true
 }
 
 /// One life of the process: returns what a restart may find, and whether it was shut down cleanly;
 /// `None` if the end came during the shutdown.
 fn live(
     machine: &mut Machine,
+    catalogue: &mut Catalogue,
     io: &SimIo,
-    base: Held,
     random: &mut Random,
 ) -> (Vec<Held>, Option<bool>) {
-    let mut history = History::new(base);
     if !random.one_in(4) {
         let fault = if random.one_in(4) {
             Fault::Error
         } else {
             Fault::Crash
         };
-        io.fail_after(random.below(60), fault);
+        io.fail_after(random.below(90), fault);
     }
-    let running = work(machine, &mut history, random);
+    let running = work(machine, catalogue, random);
     let mut clean = Some(false);
     if running && random.one_in(2) {
-        let plan = redelivered_plan(machine, &history.now, random);
-        let mut batch = machine.log.batch();
-        batch.clean_shutdown();
-        let done = machine.append(plan, &mut history)
-            && machine.log.append(batch).is_ok()
-            && machine.turn();
+        machine.arrive();
+        let mut done = machine.turn();
+        if done {
+            catalogue.keep(true);
+            done = machine.close();
+        }
         clean = done.then_some(true);
-        machine.keep(done);
     }
     if random.one_in(2) {
         // The catalogue's thread may come to run after the log has failed.
-        machine.keep(true);
+        catalogue.keep(true);
     }
-    let durable = machine.log.durable();
     if machine.log.failure().is_some() {
         assert_ne!(clean, Some(true));
         assert!(
@@ -272,7 +188,7 @@ fn live(
             "a failed log takes nothing"
         );
     }
-    (history.allowed(durable), clean)
+    (machine.history.allowed(machine.log.durable()), clean)
 }
 
 fn schedule(seed: u64) -> Result<(), String> {
@@ -281,8 +197,9 @@ fn schedule(seed: u64) -> Result<(), String> {
     let rows = SimRows::default();
     let mut allowed = vec![Held::default()];
     let mut was_clean = None;
+    let mut left: Option<Mirror> = None;
     for life in 0..6 {
-        let (mut machine, mut held, clean) = loop {
+        let (mut machine, mut catalogue, clean) = loop {
             match start(&io, &rows, &mut random) {
                 Ok(started) => break started,
                 // The fault is sometimes left over for the start: start again.
@@ -298,21 +215,26 @@ fn schedule(seed: u64) -> Result<(), String> {
         {
             return Err(format!("life {life}: clean is {clean}, not {was_clean}"));
         }
-        // After a crash nobody knows what was redelivered.
-        if !clean {
-            allowed.iter_mut().for_each(|held| held.redelivered.clear());
-        }
-        if !allowed.contains(&held) {
+        if !allowed.contains(&machine.history.now) {
             return Err(format!(
-                "life {life}: found {held:#?}\nallowed {allowed:#?}"
+                "life {life}: found\n{:?}\nallowed\n{allowed:#?}",
+                machine.history.now
             ));
         }
-        if !clean {
-            held.redelivered = held.messages().into_iter().collect();
+        if let Some(left) = left.filter(|_| clean) {
+            machine
+                .is_as(&left)
+                .map_err(|error| format!("life {life}: {error}"))?;
         }
-        let (next, closed) = live(&mut machine, &io, held, &mut random);
+        machine.start_numbers(life);
+        let (next, closed) = live(&mut machine, &mut catalogue, &io, &mut random);
         allowed = next;
         was_clean = closed;
+        left = Some(machine.mirror.clone());
+        if life == 5 && machine.log.failure().is_none() && !io.crashed() && closed == Some(false) {
+            io.fail_after(u64::MAX >> 1, Fault::Crash);
+            space_comes_back(&mut machine, &mut catalogue)?;
+        }
         drop(machine);
         let crashed = io.crashed();
         io.restart(crashed || random.one_in(2));
@@ -324,6 +246,26 @@ fn schedule(seed: u64) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// When nothing is held any more, nothing but the last segments stays.
+fn space_comes_back(machine: &mut Machine, catalogue: &mut Catalogue) -> Result<(), String> {
+    machine.arrive();
+    machine.mirror.release_all(&machine.log);
+    if !machine.turn() {
+        return Err(String::from("the log has failed"));
+    }
+    catalogue.keep(true);
+    machine.taking = None;
+    for _ in 0..QUEUES.count() + 2 {
+        if !machine.checkpoint() {
+            return Err(String::from("no checkpoint"));
+        }
+    }
+    match machine.log.totals() {
+        (1, 0) => Ok(()),
+        totals => Err(format!("segments and messages that stay: {totals:?}")),
+    }
 }
 
 #[test]

@@ -253,6 +253,38 @@ impl Io for SimIo {
         }))
     }
 
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let mut state = self.0.lock();
+        let fault = state.op()?;
+        if fault == Some(Fault::Error) {
+            return Err(errno(ENOSPC));
+        }
+        if fault.is_none() || state.random.one_in(2) {
+            // Open handles keep what they had.
+            let id = state.new_file(name);
+            let (synced, current) = (content.to_vec(), content.to_vec());
+            let unsynced = Vec::new();
+            state.files.insert(
+                id,
+                FileState {
+                    synced,
+                    current,
+                    unsynced,
+                },
+            );
+        }
+        match fault {
+            None => Ok(()),
+            Some(_) => Err(io::Error::other("crash around the renaming")),
+        }
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let state = self.0.lock();
+        let id = state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.files[id].current.clone())
+    }
+
     fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>> {
         let state = self.0.lock();
         let id = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
