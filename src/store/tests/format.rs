@@ -133,7 +133,7 @@ proptest! {
         let (kind, body) = only(&batch);
         let Record::Page(page) = decode(kind, &body).unwrap() else { panic!() };
         prop_assert_eq!(page, Page { queue, lane, replaces, entries });
-        for len in 0..body.len() {
+        for len in (0..body.len()).step_by(1 + body.len() / 20) {
             prop_assert!(decode(kind, &body[..len]).is_err());
         }
     }
