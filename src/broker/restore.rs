@@ -320,7 +320,10 @@ fn restore_binding(draft: &mut Topology, row: BindingRow) {
 
 fn messages(recovered: Recovered, log: &Log, queues: &Queues) -> store::Restored {
     let mut reader = log.reader();
-    let max_priority = |id| queues.get(&id).map(|queue| queue.options.max_priority);
+    let max_priority = |id| {
+        let queue = queues.get(&id)?;
+        Some(queue.settings().options.max_priority)
+    };
     recovered.restore(max_priority, |state| {
         if let Some(queue) = queues.get(&state.queue) {
             load(queue, state, log, &mut reader);
