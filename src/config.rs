@@ -37,6 +37,8 @@ pub struct Config {
     pub amqp: Amqp,
     /// What a confirm means, and the log's shape.
     pub storage: Storage,
+    /// When publishers are stopped for want of memory or disk.
+    pub alarms: Alarms,
     /// Logging in, and the user that a new data directory has.
     pub auth: Auth,
     /// The HTTP API and the pages.
@@ -100,6 +102,26 @@ pub enum Durability {
     Os,
 }
 
+/// When publishers are stopped (A1.15).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alarms {
+    /// Resident memory above which they are.
+    pub memory_watermark: Limit,
+    /// Room on the disk below which they are.
+    pub disk_free_limit: Limit,
+}
+
+/// An amount, in TOML an integer of octets or a fraction such as `0.6` of the memory there is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Limit {
+    /// Octets.
+    Bytes(u64),
+    /// A part of the machine's memory, or of the control group's if that is less.
+    Fraction(f64),
+}
+
 /// Logging in, and the user that a new data directory has.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -125,6 +147,7 @@ impl Default for Config {
             tls: Tls::default(),
             amqp: Amqp::default(),
             storage: Storage::default(),
+            alarms: Alarms::default(),
             auth: Auth::default(),
             management: Management::default(),
             metrics: Metrics::default(),
@@ -153,6 +176,40 @@ impl Default for Storage {
             durability: Durability::Fsync,
             sync_interval_ms: 100,
             segment_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Alarms {
+            memory_watermark: Limit::Fraction(limits::MEMORY_WATERMARK),
+            disk_free_limit: Limit::Bytes(limits::DISK_FREE_LIMIT_BYTES),
+        }
+    }
+}
+
+impl Limit {
+    /// It in octets, of a machine with `memory_bytes`.
+    pub fn bytes(self, memory_bytes: u64) -> u64 {
+        match self {
+            Limit::Bytes(bytes) => bytes,
+            Limit::Fraction(part) => (memory_bytes as f64 * part) as u64,
+        }
+    }
+
+    fn check(self, key: &'static str, most: f64) -> Result<(), ConfigError> {
+        match self {
+            Limit::Fraction(part) if !(0.0..=most).contains(&part) => {
+                Err(ConfigError::OutOfRange {
+                    key,
+                    value: format!("{part:?}"),
+                    reason: format!(
+                        "must be a fraction from 0.0 to {most:?}, or a number of octets"
+                    ),
+                })
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -312,6 +369,12 @@ impl Config {
             86_400,
         )?;
         self.tls.check()?;
+        self.alarms
+            .memory_watermark
+            .check("alarms.memory_watermark", 1.0)?;
+        self.alarms
+            .disk_free_limit
+            .check("alarms.disk_free_limit", 100.0)?;
         if self.listen.is_empty() && self.tls.listen.is_empty() {
             let reason = "needs at least one ADDR:PORT, or tls.listen".to_owned();
             return Err(ConfigError::OutOfRange {
@@ -402,6 +465,20 @@ mod tests {
             assert!(fault.to_string().starts_with("w.toml:2: "), "{fault}");
         }
         assert!(read("[metrics]\nlisten = \"nowhere\"").is_err());
+    }
+
+    #[test]
+    fn a_limit_is_a_number_of_octets_or_a_fraction() {
+        let alarms = |text: &str| Config::parse(text, "w.toml").map(|config| config.alarms);
+        let set = alarms("[alarms]\nmemory_watermark = 1000\ndisk_free_limit = 1.5").unwrap();
+        assert_eq!(set.memory_watermark.bytes(200), 1000);
+        assert_eq!(set.disk_free_limit.bytes(200), 300);
+        assert_eq!(
+            alarms("[alarms]\nmemory_watermark = 1.5")
+                .unwrap_err()
+                .to_string(),
+            "w.toml:2: alarms.memory_watermark = 1.5: must be a fraction from 0.0 to 1.0, or a number of octets"
+        );
     }
 
     #[test]

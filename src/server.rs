@@ -83,6 +83,10 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         let broker = Arc::clone(&broker);
         async move { broker.keep_statistics().await }
     });
+    let resources = tokio::spawn({
+        let broker = Arc::clone(&broker);
+        async move { broker.watch_resources().await }
+    });
     tokio::select! {
         () = stop.received() => info!("stopping"),
         fault = broker.failed() => warn!(%fault, "stopping: the log has failed"),
@@ -98,7 +102,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     if !connections.finished(SHUTDOWN_GRACE).await {
         warn!("some connections did not close in time and were cut off");
     }
-    for task in [clock, statistics] {
+    for task in [clock, statistics, resources] {
         task.abort();
         let _ = task.await;
     }

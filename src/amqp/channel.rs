@@ -182,6 +182,7 @@ impl Channel {
         if publish.immediate {
             return Err(AmqpError::immediate_unsupported().at(60, 40));
         }
+        link.published = true;
         let max = link.settings.max_message_bytes;
         match assembly::whole(frames, publish, self.number, max, cursor) {
             Some(assembled) => self.publish(assembled, link),

@@ -120,7 +120,17 @@ impl Connection {
             Phase::Silent(_) | Phase::Ended => false,
             Phase::Handshake => !self.is_authenticating(),
             Phase::Closing(_) => true,
-            Phase::Open => self.answers_bytes() < OUTBOUND_HIGH_BYTES && log_has_room,
+            Phase::Open => {
+                self.answers_bytes() < OUTBOUND_HIGH_BYTES && log_has_room && !self.is_blocked()
+            }
+        }
+    }
+
+    /// Whether the socket is not read for an alarm: then nothing tells whether the client lives (A1.12).
+    pub(super) fn is_blocked(&self) -> bool {
+        match &self.stage {
+            Stage::Session(session) => session.is_blocked(),
+            _ => false,
         }
     }
 
@@ -219,6 +229,10 @@ impl Connection {
             (FrameKind::Method, 0) => match parse_method(frame.payload) {
                 Ok(Method::Other(command)) => self.handshake_method(&command),
                 Ok(_) => self.give_up(&AmqpError::unexpected_method("starting")),
+                // Who has logged in is told (A1.9).
+                Err(fault) if matches!(self.stage, Stage::Handshake(Step::Opening { .. })) => {
+                    self.refuse(&fault.at(10, 40));
+                }
                 Err(fault) => self.give_up(&fault),
             },
             (kind, _) => self.give_up(&AmqpError::unexpected_frame(kind as u8, frame.payload)),
@@ -294,6 +308,7 @@ impl Connection {
             outbox: Arc::clone(&self.outbox),
             out: std::mem::take(&mut self.early),
             exclusive: Vec::new(),
+            published: false,
             look_every: None,
         };
         link.send(0, &replies::connection_open_ok());

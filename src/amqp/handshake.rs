@@ -190,6 +190,7 @@ fn server_properties() -> FieldTable {
         "exchange_exchange_bindings",
         "basic.nack",
         "consumer_cancel_notify",
+        "connection.blocked",
         "consumer_priorities",
         "per_consumer_qos",
         "direct_reply_to",
@@ -224,6 +225,7 @@ fn capabilities(client_properties: &RawTable) -> Capabilities {
     let has = |name| matches!(table.get(name), Some(Value::Bool(true)));
     Capabilities {
         consumer_cancel_notify: has("consumer_cancel_notify"),
+        connection_blocked: has("connection.blocked"),
         authentication_failure_close: has("authentication_failure_close"),
     }
 }

@@ -23,6 +23,8 @@ use crate::queue::{QueueKind, QueueRef};
 pub(super) struct Capabilities {
     /// It wants basic.cancel when its queue goes (A6.7).
     pub(super) consumer_cancel_notify: bool,
+    /// It wants connection.blocked when it is not read for an alarm (A1.15).
+    pub(super) connection_blocked: bool,
     /// It wants connection.close when its login is refused (A1.14).
     pub(super) authentication_failure_close: bool,
 }
@@ -42,6 +44,8 @@ pub(super) struct Link {
     pub(super) out: OutBuffer,
     /// Exclusive queues declared here; they go with the connection (A4.3).
     pub(super) exclusive: Vec<QueueRef>,
+    /// Something was published since it was last asked whether there is an alarm.
+    pub(super) published: bool,
     /// How often consumers must be looked at for being late; not at all if none has a limit.
     pub(super) look_every: Option<Duration>,
 }

@@ -114,6 +114,10 @@ impl ConnectionHandle for Outbox {
         self.inner.lock().close.get_or_insert(reason);
         self.wake.notify_one();
     }
+
+    fn alarms_over(&self) {
+        self.wake.notify_one();
+    }
 }
 
 /// What the connection waits for in the log has come, or never will.

@@ -17,6 +17,17 @@ pub(super) fn connection_open_ok() -> AMQPClass {
     AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {}))
 }
 
+pub(super) fn connection_blocked(reason: &str) -> AMQPClass {
+    let reason = short(reason);
+    AMQPClass::Connection(connection::AMQPMethod::Blocked(connection::Blocked {
+        reason,
+    }))
+}
+
+pub(super) fn connection_unblocked() -> AMQPClass {
+    AMQPClass::Connection(connection::AMQPMethod::Unblocked(connection::Unblocked {}))
+}
+
 pub(super) fn update_secret_ok() -> AMQPClass {
     AMQPClass::Connection(connection::AMQPMethod::UpdateSecretOk(
         connection::UpdateSecretOk {},

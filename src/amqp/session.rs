@@ -41,6 +41,8 @@ pub(super) struct Session {
     encoded_bytes: usize,
     /// The connection was told to end with this.
     close: Option<AmqpError>,
+    /// It has published while there was an alarm, and is not read until there is none (A1.15).
+    blocked: bool,
 }
 
 impl Session {
@@ -54,6 +56,7 @@ impl Session {
             deliveries: Vec::new(),
             encoded_bytes: 0,
             close: None,
+            blocked: false,
         }
     }
 
@@ -65,7 +68,36 @@ impl Session {
         let done = self.each_frame(frames);
         let flushed = self.flush();
         let go = done?;
-        flushed.map(|()| go)
+        flushed?;
+        if std::mem::take(&mut self.link.published)
+            && go == Go::On
+            && let Some(reason) = self.link.broker.alarms().reason()
+        {
+            self.block(reason);
+        }
+        Ok(go)
+    }
+
+    fn block(&mut self, reason: &str) {
+        self.blocked = true;
+        if self.link.capabilities.connection_blocked {
+            self.link.send(0, &replies::connection_blocked(reason));
+        }
+    }
+
+    fn unblock_if_over(&mut self) {
+        if !self.blocked || self.link.broker.alarms().reason().is_some() {
+            return;
+        }
+        self.blocked = false;
+        if self.link.capabilities.connection_blocked {
+            self.link.send(0, &replies::connection_unblocked());
+        }
+    }
+
+    /// Whether the socket is not to be read for an alarm.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     fn each_frame(&mut self, frames: &Bytes) -> Result<Go, AmqpError> {
@@ -234,6 +266,7 @@ impl Session {
 
     /// Does what other tasks have left for the connection. The reason if it is to close.
     pub(super) fn work(&mut self) -> Option<AmqpError> {
+        self.unblock_if_over();
         self.take_news();
         self.link.out.open_gates(self.link.broker.log().durable());
         let (channels, link) = (&mut self.channels, &mut self.link);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, parse_class};
+use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, parse_class};
 use bytes::{Bytes, BytesMut};
 
 use super::link::{Capabilities, Link};
@@ -18,7 +18,7 @@ use crate::broker::{
 };
 use crate::codec::encode::{self, short_string};
 use crate::codec::{FrameCursor, FrameKind, RawTable};
-use crate::config::Config;
+use crate::config::{Config, Limit};
 use crate::message::{Facts, Message};
 
 const FRAME_MAX: u32 = 131_072;
@@ -75,12 +75,14 @@ impl Bench {
             _seat: seat,
             capabilities: Capabilities {
                 consumer_cancel_notify: true,
+                connection_blocked: true,
                 ..Capabilities::default()
             },
             frame_max: FRAME_MAX,
             outbox: outbox.clone(),
             out: OutBuffer::default(),
             exclusive: Vec::new(),
+            published: false,
             look_every: None,
         };
         let mut bench = Bench {
@@ -142,6 +144,19 @@ impl Bench {
         assert_eq!(self.session.frames(&frames.freeze()), Ok(Go::On));
     }
 
+    /// The method of a publish to a queue; then its header, in which the message has no body.
+    fn client_publishes(&mut self, queue: &str) {
+        let mut frames = BytesMut::new();
+        let publish = basic::Publish {
+            routing_key: short_string(queue),
+            ..basic::Publish::default()
+        };
+        let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
+        encode::write_method(&mut frames, 1, &publish);
+        encode::content_header(&mut frames, 1, 0, &[0, 0]);
+        assert_eq!(self.session.frames(&frames.freeze()), Ok(Go::On));
+    }
+
     fn consume(&mut self, queue: &str, no_ack: bool) {
         self.send(AMQPClass::Basic(basic::AMQPMethod::Consume(
             basic::Consume {
@@ -198,6 +213,10 @@ fn word(method: &AMQPClass) -> String {
         AMQPClass::Channel(channel::AMQPMethod::OpenOk(_)) => "open-ok".into(),
         AMQPClass::Channel(channel::AMQPMethod::Close(_)) => "channel.close".into(),
         AMQPClass::Confirm(_) => "select-ok".into(),
+        AMQPClass::Connection(connection::AMQPMethod::Blocked(m)) => {
+            format!("blocked {}", m.reason)
+        }
+        AMQPClass::Connection(connection::AMQPMethod::Unblocked(_)) => "unblocked".into(),
         other => format!("{other:?}"),
     }
 }
@@ -379,4 +398,54 @@ fn a_channel_counts_what_it_does() {
     assert!(channel.is_confirming());
     bench.session.end();
     assert!(bench.broker.channels().is_empty());
+}
+
+const NO_MEMORY: Limit = Limit::Bytes(0);
+const ENOUGH: Limit = Limit::Fraction(1.0);
+
+#[test]
+fn a1_15_a_connection_is_blocked_by_its_first_publish_under_an_alarm() {
+    let mut bench = Bench::new();
+    bench.declare("q", false);
+    bench.broker.set_memory_watermark(NO_MEMORY);
+    bench.consume("q", true);
+    assert_eq!(bench.round(), ["consume-ok"]);
+    assert!(!bench.session.is_blocked(), "it only consumes");
+    bench.client_publishes("q");
+    // What was published is taken, and deliveries go on.
+    assert_eq!(bench.round(), ["blocked low on memory", "of q 1"]);
+    assert!(bench.session.is_blocked());
+    bench.publish("q", 1, 1);
+    assert_eq!(bench.round(), ["of q 2"]);
+    bench.broker.set_disk_free_limit(Limit::Bytes(u64::MAX));
+    bench.broker.set_memory_watermark(ENOUGH);
+    assert_eq!(bench.round(), Vec::<String>::new(), "one alarm is left");
+    bench.broker.set_disk_free_limit(Limit::Bytes(0));
+    assert_eq!(bench.round(), ["unblocked"]);
+    assert!(!bench.session.is_blocked());
+    bench.client_publishes("q");
+    assert_eq!(bench.round(), ["of q 3"]);
+}
+
+#[test]
+fn a1_15_half_a_message_blocks_too() {
+    let mut bench = Bench::new();
+    bench.broker.set_memory_watermark(NO_MEMORY);
+    let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(basic::Publish::default()));
+    bench.send(publish);
+    assert_eq!(bench.round(), ["blocked low on memory"]);
+}
+
+#[test]
+fn a1_15_a_client_that_does_not_know_of_alarms_is_told_nothing() {
+    let mut bench = Bench::new();
+    bench.session.link.capabilities.connection_blocked = false;
+    bench.declare("q", false);
+    bench.broker.set_memory_watermark(NO_MEMORY);
+    bench.client_publishes("q");
+    assert_eq!(bench.round(), Vec::<String>::new());
+    assert!(bench.session.is_blocked());
+    bench.broker.set_memory_watermark(ENOUGH);
+    assert_eq!(bench.round(), Vec::<String>::new());
+    assert!(!bench.session.is_blocked());
 }

@@ -202,13 +202,14 @@ impl<S: Stream> Task<S> {
     }
 
     /// While the socket is not read, what comes is a sign of life where it waits. If it is the log
-    /// that holds reading up, the client may have no room left to send one.
+    /// or an alarm that holds reading up, the client may have no room left to send one.
     fn hear_unread(&mut self) {
         let unread = match self.wants_input() {
             true => 0,
             false => self.stream.unread_bytes(),
         };
-        self.pulse.received |= unread > self.pulse.unread || self.watching_room;
+        self.pulse.received |=
+            unread > self.pulse.unread || self.watching_room || self.connection.is_blocked();
         self.pulse.unread = unread;
     }
 

@@ -72,6 +72,12 @@ pub const EXPIRY_MAX_MS: i64 = 315_360_000_000;
 /// In which a consumer of a quorum queue must settle a delivery, ms: half an hour (A6.13).
 pub const CONSUMER_TIMEOUT_MS: u64 = 30 * 60 * 1000;
 
+/// The part of the memory above which publishers are stopped (A1.15; RabbitMQ before 4.0: 0.4).
+pub const MEMORY_WATERMARK: f64 = 0.6;
+
+/// The room on the disk below which publishers are stopped, in octets (A1.15).
+pub const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
+
 /// The longest delay of a message, ms: what a timer of RabbitMQ's plugin can be set to (A3.11).
 pub const DELAY_MAX_MS: u64 = u32::MAX as u64;
 

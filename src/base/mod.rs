@@ -14,4 +14,6 @@ pub mod reply;
 
 pub use ids::{ChannelId, ConnectionId, DeliveryTag, LogPos, QueueId};
 pub use name::Name;
-pub use reply::{Access, AmqpError, ArgFault, ArgValue, BinaryTerm, ReplyCode, Resource};
+pub use reply::{
+    Access, AmqpError, ArgFault, ArgValue, BinaryTerm, ReplyCode, Resource, blocked_reason,
+};

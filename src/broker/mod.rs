@@ -7,6 +7,7 @@
 mod access;
 mod access_rows;
 mod aftermath;
+pub mod alarms;
 mod arguments;
 mod census;
 mod checkpoints;
@@ -39,6 +40,7 @@ use std::sync::{Arc, OnceLock};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tracing::{debug, info};
 
 pub use access::ChangeError;
@@ -52,6 +54,7 @@ pub use rows::RowError;
 pub use vhost::{Durably, Topology, Vhost, VhostSettings};
 pub use vhosts::Entered;
 
+use alarms::{Alarms, MEASURE_EVERY};
 use census::Census;
 use checkpoints::{Checkpoints, Vhosts};
 use policies::Policies;
@@ -60,6 +63,7 @@ use timers::Timers;
 
 use crate::auth::{Logins, SharedDirectory};
 use crate::base::{AmqpError, ConnectionId, LogPos, Name};
+use crate::config::Limit;
 use crate::store::{Durable, Log, Store, StoreError};
 
 /// The vhost that a new data directory has.
@@ -69,6 +73,9 @@ pub const DEFAULT_VHOST: &str = "/";
 pub trait ConnectionHandle: Send + Sync {
     /// Has the connection close with a reason.
     fn close(&self, reason: AmqpError);
+
+    /// Publishers need not be stopped any more (A1.15).
+    fn alarms_over(&self);
 }
 
 /// Everything that outlives a connection.
@@ -88,6 +95,7 @@ pub struct Broker {
     closing: OnceLock<AmqpError>,
     failure: Arc<LogWatch>,
     timers: Arc<Timers>,
+    alarms: Arc<Alarms>,
     queue_ids: Arc<AtomicU64>,
     /// Of several policies that match all count.
     stack_policies: bool,
@@ -198,6 +206,45 @@ impl Broker {
             reached.0.notified().await;
         }
         Ok(())
+    }
+
+    /// The alarms, to be read.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Changes above how much resident memory publishers are stopped.
+    pub fn set_memory_watermark(&self, watermark: Limit) {
+        let over = self.alarms.set_memory_watermark(watermark);
+        self.tell_alarms(over);
+    }
+
+    /// Changes below how much room on the disk publishers are stopped.
+    pub fn set_disk_free_limit(&self, limit: Limit) {
+        let over = self.alarms.set_disk_free_limit(limit);
+        self.tell_alarms(over);
+    }
+
+    /// Measures memory and disk once a second, for ever. One task runs it.
+    pub async fn watch_resources(&self) {
+        let mut ticks = tokio::time::interval(MEASURE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let alarms = Arc::clone(&self.alarms);
+            // A disk that hangs must not hold up a worker.
+            if let Ok(over) = tokio::task::spawn_blocking(move || alarms.measure()).await {
+                self.tell_alarms(over);
+            }
+        }
+    }
+
+    fn tell_alarms(&self, over: bool) {
+        if over {
+            for connection in &self.connections {
+                connection.handle.alarms_over();
+            }
+        }
     }
 
     /// Wakes queues when their time has come, for ever. One task runs it.

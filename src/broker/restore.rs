@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::access_rows::{
     PermissionRow, TopicPermissionRow, UserLimitsRow, UserRow, VhostLimitsRow,
 };
+use super::alarms::{Alarms, SystemProbe};
 use super::arguments;
 use super::checkpoints::Checkpoints;
 use super::exchanges::ExchangeDeclaration;
@@ -96,6 +97,7 @@ impl Broker {
         let vhosts = Arc::new(ArcSwap::from_pointee(vhosts));
         let checkpoints =
             Checkpoints::start(log, Arc::clone(&vhosts)).map_err(OpenError::Thread)?;
+        let probe = SystemProbe::new(&config.data_dir);
         let broker = Broker {
             store,
             checkpoints,
@@ -109,6 +111,7 @@ impl Broker {
             closing: OnceLock::new(),
             failure,
             timers,
+            alarms: Arc::new(Alarms::new(&config.alarms, Box::new(probe))),
             queue_ids,
             stack_policies: config.policies.stacking,
             counters,

@@ -77,7 +77,10 @@ impl Names {
                 }
                 let real = text[start..start + length].to_owned();
                 let name = self.named(kind, &real);
-                text.replace_range(start..start + length, &name);
+                // One broker's names have characters that ask for quotes, another's have none.
+                let alone = text[..start].ends_with('"') && text[start + length..].starts_with('"');
+                let quotes = usize::from(alone);
+                text.replace_range(start - quotes..start + length + quotes, &name);
             }
         }
         text

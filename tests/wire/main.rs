@@ -11,6 +11,7 @@
     clippy::indexing_slicing
 )]
 
+mod alarms;
 mod broker;
 mod channels;
 mod client;

@@ -176,6 +176,16 @@ impl AmqpError {
     }
 }
 
+/// The reason in connection.blocked (A1.15), if there is one.
+pub const fn blocked_reason(memory: bool, disk: bool) -> Option<&'static str> {
+    match (memory, disk) {
+        (true, true) => Some("low on memory & disk"),
+        (true, false) => Some("low on memory"),
+        (false, true) => Some("low on disk"),
+        (false, false) => None,
+    }
+}
+
 /// Closes the broker decides on.
 impl AmqpError {
     /// 320: the broker stops.

@@ -233,6 +233,8 @@ impl ConnectionHandle for Handle {
     fn close(&self, reason: AmqpError) {
         *self.0.lock() = Some(reason);
     }
+
+    fn alarms_over(&self) {}
 }
 
 #[test]
