@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::Context;
-use crate::auth::{Credentials, Login};
+use crate::auth::{Actor, Credentials, Login};
 use crate::base::Name;
 use crate::base::reply::ApiError;
 use crate::broker::Vhost;
@@ -29,12 +29,19 @@ pub(super) trait Level: Send + Sync + 'static {
     const NAME: &'static str;
     /// The tags.
     const TAGS: &'static [&'static str];
+
+    /// What a user of another level is told.
+    fn refusal() -> ApiError {
+        ApiError::not_tagged(Self::NAME)
+    }
 }
 
 /// Anybody who may use the API at all.
 pub(super) struct Management;
 /// Who sees what concerns all users and the node.
 pub(super) struct Monitor;
+/// Who may set policies.
+pub(super) struct Policymaker;
 /// Who may do all.
 pub(super) struct Administrator;
 
@@ -47,6 +54,15 @@ impl Level for Management {
 impl Level for Monitor {
     const NAME: &'static str = "monitor";
     const TAGS: &'static [&'static str] = &["administrator", "monitoring"];
+}
+
+impl Level for Policymaker {
+    const NAME: &'static str = "policymaker";
+    const TAGS: &'static [&'static str] = &["administrator", "policymaker"];
+
+    fn refusal() -> ApiError {
+        ApiError::not_object_user()
+    }
 }
 
 impl Level for Administrator {
@@ -97,13 +113,19 @@ impl<L: Level> Access<L> {
         }
     }
 
-    /// A vhost to change something in.
+    /// A vhost to change something in, and the user at work there, to be asked what it may.
     ///
     /// # Errors
     /// 404 if there is none, 401 if the user has no permissions in it.
-    pub(super) fn enter(&self, context: &Context, name: &str) -> Result<Arc<Vhost>, ApiError> {
+    pub(super) fn enter(
+        &self,
+        context: &Context,
+        name: &str,
+    ) -> Result<(Arc<Vhost>, Actor), ApiError> {
         let found = context.broker.vhost(name).ok_or_else(ApiError::no_vhost)?;
-        self.permitted(context, found)
+        let vhost = self.permitted(context, found)?;
+        let actor = context.broker.actor(Arc::clone(&self.login), vhost.name());
+        Ok((vhost, actor))
     }
 
     fn permitted(&self, context: &Context, vhost: Arc<Vhost>) -> Result<Arc<Vhost>, ApiError> {
@@ -128,7 +150,7 @@ impl<L: Level> FromRequestParts<Context> for Access<L> {
                 login: Arc::new(login),
                 level: PhantomData,
             }),
-            false => Err(ApiError::not_tagged(L::NAME)),
+            false => Err(L::refusal()),
         }
     }
 }
@@ -204,14 +226,15 @@ mod tests {
             };
             [
                 is::<Management>(&login),
+                is::<Policymaker>(&login),
                 is::<Monitor>(&login),
                 is::<Administrator>(&login),
             ]
         };
-        assert_eq!(levels("none"), [false; 3]);
-        assert_eq!(levels("management"), [true, false, false]);
-        assert_eq!(levels("policymaker"), [true, false, false]);
-        assert_eq!(levels("monitoring"), [true, true, false]);
-        assert_eq!(levels("administrator"), [true; 3]);
+        assert_eq!(levels("none"), [false; 4]);
+        assert_eq!(levels("management"), [true, false, false, false]);
+        assert_eq!(levels("policymaker"), [true, true, false, false]);
+        assert_eq!(levels("monitoring"), [true, false, true, false]);
+        assert_eq!(levels("administrator"), [true; 4]);
     }
 }

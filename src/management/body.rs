@@ -7,10 +7,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use serde_json::{Map, Value};
 
-use super::tables::{self, Null};
 use crate::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::base::reply::ApiError;
 use crate::codec::RawTable;
+use crate::codec::table::Null;
 
 /// The fields of a request's body.
 #[derive(Debug, Default)]
@@ -83,7 +83,10 @@ impl Fields {
 
     /// The field `arguments` as a table.
     pub(super) fn arguments(&self) -> Result<RawTable, ApiError> {
-        tables::from_json(&self.object("arguments")?, Null::Refused)
+        Ok(RawTable::from_json(
+            &self.object("arguments")?,
+            Null::Refused,
+        )?)
     }
 }
 

@@ -5,7 +5,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::base::AmqpError;
 use crate::base::reply::ApiError;
+use crate::broker::ChangeError;
+use crate::broker::policies::PolicyError;
 
 /// Browsers ask for a password when they read this.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Warren Management\"");
@@ -21,5 +24,27 @@ impl IntoResponse for ApiError {
                 .insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         response
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(fault: ChangeError) -> Self {
+        let text = fault.to_string();
+        match fault {
+            ChangeError::NoUser(_) | ChangeError::NoVhost(_) | ChangeError::Name => {
+                ApiError::bad_request(text)
+            }
+            ChangeError::Protected(_) => ApiError::precondition_failed(text),
+            ChangeError::Log => AmqpError::internal().into(),
+        }
+    }
+}
+
+impl From<PolicyError> for ApiError {
+    fn from(fault: PolicyError) -> Self {
+        match fault {
+            PolicyError::Invalid(fault) => ApiError::bad_request(fault.to_string()),
+            PolicyError::Refused(fault) => fault.into(),
+        }
     }
 }

@@ -8,11 +8,13 @@ mod access;
 mod body;
 mod fault;
 mod list;
+mod metrics;
 mod node;
 mod object;
 mod pages;
 mod paths;
 mod query;
+mod rates;
 mod resources;
 mod routes;
 mod server;
@@ -26,7 +28,6 @@ pub use servers::{HttpServers, Running};
 
 use node::Node;
 
-use crate::base::AmqpError;
 use crate::base::reply::ApiError;
 use crate::broker::{Broker, Durably};
 
@@ -39,7 +40,10 @@ struct Context {
 
 impl Context {
     /// The value of a change, once it is on disk.
-    async fn durably<T>(&self, done: Result<Durably<T>, AmqpError>) -> Result<T, ApiError> {
+    async fn durably<T, E>(&self, done: Result<Durably<T>, E>) -> Result<T, ApiError>
+    where
+        ApiError: From<E>,
+    {
         let Durably { value, end } = done?;
         self.broker.durable(end).await?;
         Ok(value)

@@ -5,7 +5,7 @@
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::version::WARREN;
@@ -55,8 +55,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
             router = router.route("/", get(page));
         }
     }
-    // RabbitMQ describes the API there; the pages here begin at the root.
-    router.route("/api", get(|| async { Redirect::to("./") }))
+    router
 }
 
 fn answer(asked: &HeaderMap, name: &str, text: &'static str) -> Response {

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use regex::{Regex, RegexBuilder};
 
 use super::object::Columns;
+use super::rates::Windows;
 use crate::base::limits::{HTTP_PAGE_SIZE, HTTP_PAGE_SIZE_MAX, PATTERN_COMPILED_MAX_BYTES};
 use crate::base::reply::ApiError;
 
@@ -20,9 +21,20 @@ impl Params {
         self.0.iter().find(same).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a parameter that may come several times.
+    pub(super) fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
+        let same = move |(key, _): &&(String, String)| key == name;
+        self.0.iter().filter(same).map(|(_, value)| value.as_str())
+    }
+
     /// Whether a flag such as `if-unused` is on.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.get(name) == Some("true")
+    }
+
+    /// A number, if the parameter is there and is one.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.parse().ok()
     }
 }
 
@@ -54,6 +66,8 @@ pub(super) struct ListQuery {
     /// The path of the field to sort by.
     pub(super) sort: Option<String>,
     pub(super) descending: bool,
+    /// What is wanted of the past.
+    pub(super) windows: Windows,
 }
 
 impl ListQuery {
@@ -67,6 +81,7 @@ impl ListQuery {
                 .filter(|s| !s.is_empty())
                 .map(str::to_owned),
             descending: params.flag("sort_reverse"),
+            windows: Windows::read(params),
         })
     }
 }

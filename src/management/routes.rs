@@ -1,9 +1,12 @@
 //! Every path of the API, with its verbs, and the handler behind it.
 
 use axum::Router;
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, delete, get, post, put};
 
-use super::resources::{bindings, exchanges, health, messages, nodes, overview, queues, vhosts};
+use super::resources::{
+    bindings, channels, connections, consumers, exchanges, health, limits, messages, nodes,
+    overview, permissions, policies, queues, users, vhosts,
+};
 use super::{Context, pages};
 
 /// The API and the pages.
@@ -18,6 +21,9 @@ fn paths() -> Router<Context> {
     Router::new()
         .merge(of_the_node())
         .merge(of_the_topology())
+        .merge(of_clients())
+        .merge(of_users())
+        .merge(of_policies())
         .nest("/health/checks", checks())
         .merge(absent())
 }
@@ -52,7 +58,27 @@ fn of_the_node() -> Router<Context> {
         .route("/nodes", get(nodes::all))
         .route("/nodes/{node}", get(nodes::get))
         .route("/vhosts", get(vhosts::all))
-        .route("/vhosts/{vhost}", get(vhosts::get))
+        .route(
+            "/vhosts/{vhost}",
+            get(vhosts::get).put(vhosts::set).delete(vhosts::delete),
+        )
+        .route("/vhosts/{vhost}/start/{node}", post(vhosts::start))
+        .route(
+            "/vhosts/{vhost}/deletion/protection",
+            post(vhosts::protect_from_deletion).delete(vhosts::allow_deletion),
+        )
+        .route("/feature-flags", get(overview::feature_flags))
+        .route(
+            "/feature-flags/{name}/enable",
+            put(overview::enable_feature),
+        )
+        .route("/deprecated-features", get(overview::deprecated_features))
+        .route(
+            "/deprecated-features/used",
+            get(overview::deprecated_features),
+        )
+        .route("/auth", get(overview::auth))
+        .route("/auth/attempts/{node}", get(overview::auth_attempts))
         .route("/rebalance/queues", post(overview::rebalance))
         .route("/healthchecks/node", get(health::in_service))
         .route("/healthchecks/node/{node}", get(health::node))
@@ -87,6 +113,7 @@ fn of_the_topology() -> Router<Context> {
         .route("/queues/{vhost}/{name}/contents", delete(queues::purge))
         .route("/queues/{vhost}/{name}/actions", post(queues::act))
         .route("/queues/{vhost}/{name}/get", post(messages::get))
+        .route("/aliveness-test/{vhost}", get(messages::alive))
         .route("/queues/{vhost}/{name}/bindings", get(bindings::of_queue))
         .route("/bindings", get(bindings::all))
         .route("/bindings/{vhost}", get(bindings::of_vhost))
@@ -95,6 +122,108 @@ fn of_the_topology() -> Router<Context> {
             &format!("{between}/{{properties_key}}"),
             get(bindings::get).delete(bindings::unbind),
         )
+}
+
+fn of_clients() -> Router<Context> {
+    Router::new()
+        .route("/connections", get(connections::all))
+        .route(
+            "/connections/{name}",
+            get(connections::get).delete(connections::close),
+        )
+        .route(
+            "/connections/username/{user}",
+            get(connections::of_user).delete(connections::close_of_user),
+        )
+        .route("/connections/{name}/channels", get(channels::of_connection))
+        .route("/channels", get(channels::all))
+        .route("/channels/{name}", get(channels::get))
+        .route("/consumers", get(consumers::all))
+        .route("/consumers/{vhost}", get(consumers::of_vhost))
+        .route("/vhosts/{vhost}/connections", get(connections::of_vhost))
+        .route("/vhosts/{vhost}/channels", get(channels::of_vhost))
+}
+
+fn of_policies() -> Router<Context> {
+    Router::new()
+        .route("/policies", get(policies::all))
+        .route("/policies/{vhost}", get(policies::of_vhost))
+        .route(
+            "/policies/{vhost}/{name}",
+            get(policies::get)
+                .put(policies::set)
+                .delete(policies::delete),
+        )
+        .route("/operator-policies", get(policies::operator_all))
+        .route(
+            "/operator-policies/{vhost}",
+            get(policies::operator_of_vhost),
+        )
+        .route(
+            "/operator-policies/{vhost}/{name}",
+            get(policies::operator_get)
+                .put(policies::operator_set)
+                .delete(policies::operator_delete),
+        )
+        .route(
+            "/warren/queues/{vhost}/{name}/explain",
+            get(policies::explain),
+        )
+}
+
+fn of_users() -> Router<Context> {
+    Router::new()
+        .route("/users", get(users::all))
+        .route(
+            "/users/without-permissions",
+            get(users::without_permissions),
+        )
+        .route("/users/bulk-delete", post(users::delete_all))
+        .route(
+            "/users/{user}",
+            get(users::get).put(users::set).delete(users::delete),
+        )
+        .route("/users/{user}/permissions", get(permissions::of_user))
+        .route(
+            "/users/{user}/topic-permissions",
+            get(permissions::topics_of_user),
+        )
+        .route("/vhosts/{vhost}/permissions", get(permissions::of_vhost))
+        .route(
+            "/vhosts/{vhost}/topic-permissions",
+            get(permissions::topics_of_vhost),
+        )
+        .route("/permissions", get(permissions::all))
+        .route(
+            "/permissions/{vhost}/{user}",
+            get(permissions::get)
+                .put(permissions::set)
+                .delete(permissions::delete),
+        )
+        .route("/topic-permissions", get(permissions::topics))
+        .route(
+            "/topic-permissions/{vhost}/{user}",
+            get(permissions::topics_between)
+                .put(permissions::set_topic)
+                .delete(permissions::delete_topics),
+        )
+        .route(
+            "/topic-permissions/{vhost}/{user}/{exchange}",
+            delete(permissions::delete_topic),
+        )
+        .route("/vhost-limits", get(limits::of_vhosts))
+        .route("/vhost-limits/{vhost}", get(limits::of_vhost))
+        .route(
+            "/vhost-limits/{vhost}/{limit}",
+            put(limits::set_of_vhost).delete(limits::clear_of_vhost),
+        )
+        .route("/user-limits", get(limits::of_users))
+        .route("/user-limits/{user}", get(limits::of_user))
+        .route(
+            "/user-limits/{user}/{limit}",
+            put(limits::set_of_user).delete(limits::clear_of_user),
+        )
+        .route("/auth/hash_password/{password}", get(users::hash_password))
 }
 
 fn checks() -> Router<Context> {

@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::node::{Listening, Node};
 use super::server::{Cors, HttpServer, HttpSettings, HttpThreads};
-use super::{Context, routes};
+use super::{Context, metrics, routes};
 use crate::broker::Broker;
 use crate::config::{self, Config};
 use crate::net;
@@ -20,6 +20,7 @@ use crate::net;
 /// Bound sockets, not yet served.
 pub struct HttpServers {
     management: Option<Bound>,
+    metrics: Option<Bound>,
     settings: config::Management,
 }
 
@@ -47,6 +48,7 @@ impl HttpServers {
     pub fn bind(config: &Config) -> Result<Self, (SocketAddr, io::Error)> {
         Ok(HttpServers {
             management: Bound::bind(config.management.listen)?,
+            metrics: Bound::bind(config.metrics.listen)?,
             settings: config.management.clone(),
         })
     }
@@ -59,7 +61,14 @@ impl HttpServers {
         others: impl Iterator<Item = (&'static str, SocketAddr)>,
     ) -> io::Result<Running> {
         let threads = HttpThreads::start()?;
-        let own = self.management.iter().map(|bound| ("http", bound.address));
+        let listens = |bound: &Option<Bound>| bound.as_ref().map(|bound| bound.address);
+        let own = [
+            ("http", listens(&self.management)),
+            ("http/prometheus", listens(&self.metrics)),
+        ];
+        let own = own
+            .into_iter()
+            .filter_map(|(name, address)| Some((name, address?)));
         let listening = others.chain(own);
         let listening = listening.map(|(protocol, address)| Listening { protocol, address });
         let node = Arc::new(Node::new(config.data_dir.clone(), listening.collect()));
@@ -74,7 +83,13 @@ impl HttpServers {
                     max_age_s: self.settings.cors_max_age_s,
                 },
             };
-            let router = routes::api(context);
+            let router = routes::api(context.clone());
+            servers.push(HttpServer::start(&threads, listener, router, settings)?);
+        }
+        if let Some(Bound { listener, address }) = self.metrics {
+            info!(%address, "listening for Prometheus");
+            let router = metrics::routes(context);
+            let settings = HttpSettings::default();
             servers.push(HttpServer::start(&threads, listener, router, settings)?);
         }
         Ok(Running { threads, servers })

@@ -76,6 +76,11 @@ impl ApiError {
         Self::new(400, "bad_request", reason)
     }
 
+    /// The thing is protected from what is asked.
+    pub fn precondition_failed(reason: impl Into<String>) -> Self {
+        Self::new(412, "precondition_failed", reason)
+    }
+
     /// The body is no JSON object.
     pub fn not_json() -> Self {
         Self::bad_request("not_json")
@@ -103,16 +108,6 @@ impl ApiError {
     /// A text that is no base64.
     pub fn not_base64(field: &str) -> Self {
         Self::bad_request(format!("{field} is not_base64"))
-    }
-
-    /// AMQP has no null but in headers.
-    pub fn null_argument(key: &str) -> Self {
-        Self::bad_request(format!("null_not_allowed: {key}"))
-    }
-
-    /// An argument nested deeper than tables may be, or a number AMQP has no type for.
-    pub fn argument(key: &str, reason: &str) -> Self {
-        Self::bad_request(format!("argument {key}: {reason}"))
     }
 
     /// Page or page size are no numbers, or the name filter is no regular expression.

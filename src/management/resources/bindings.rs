@@ -21,7 +21,7 @@ use super::super::tables;
 use super::exchanges::name_of;
 use super::queues;
 use crate::base::reply::ApiError;
-use crate::base::{ConnectionId, Name};
+use crate::base::{ConnectionId, Name, Resource};
 use crate::broker::{BindingSpec, Topology, Vhost};
 use crate::codec::RawTable;
 use crate::queue::QueueRef;
@@ -263,9 +263,20 @@ impl Ends {
             vhost,
             source: name_of(source),
             destination,
-            destination_name: Name::from(name),
+            destination_name: match is_queue {
+                true => Name::from(name),
+                false => name_of(name),
+            },
             is_queue,
         })
+    }
+
+    /// What it ends at, as permissions name it.
+    fn resource(&self) -> Resource<'_> {
+        match self.is_queue {
+            true => Resource::queue(&self.destination_name, self.vhost.name()),
+            false => Resource::exchange(&self.destination_name, self.vhost.name()),
+        }
     }
 
     fn bindings(&self) -> Vec<BindingItem> {
@@ -303,19 +314,21 @@ pub(in super::super) async fn bind(
     Path((vhost, source, kind, name)): Path<(String, String, String, String)>,
     body: Fields,
 ) -> Result<Response, ApiError> {
-    let ends = Ends::of(access.enter(&context, &vhost)?, &source, &kind, &name)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
+    let ends = Ends::of(vhost, &source, &kind, &name)?;
     let spec = BindingSpec {
         source: ends.source.clone(),
         key: Bytes::from(body.text("routing_key")?.unwrap_or_default().to_owned()),
         arguments: body.arguments()?,
     };
     let vhost = &ends.vhost;
+    vhost.may_bind(&actor, ends.resource(), &spec.source, &spec.key)?;
     let bound = match ends.is_queue {
         true => {
             let queue = vhost.queue(&ends.destination_name, ConnectionId::NONE)?;
             vhost.bind_queue(&queue, &spec)
         }
-        false => vhost.bind_exchange(&name_of(&name), &spec),
+        false => vhost.bind_exchange(&ends.destination_name, &spec),
     };
     context.durably(bound).await?;
     let arguments = spec.arguments.sorted().octets().clone();
@@ -348,16 +361,19 @@ pub(in super::super) async fn unbind(
     access: Access<Management>,
     Path((vhost, source, kind, name, key)): Path<(String, String, String, String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let ends = Ends::of(access.enter(&context, &vhost)?, &source, &kind, &name)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
+    let ends = Ends::of(vhost, &source, &kind, &name)?;
     let found = ends.called(&key)?;
     let spec = BindingSpec {
         source: found.source,
         key: found.key,
         arguments: RawTable::new(found.arguments)?,
     };
+    let vhost = &ends.vhost;
+    vhost.may_bind(&actor, ends.resource(), &spec.source, &spec.key)?;
     let unbound = match &found.destination {
-        Destination::Queue(queue) => ends.vhost.unbind_queue(queue, &spec, ConnectionId::NONE),
-        Destination::Exchange(name) => ends.vhost.unbind_exchange(name, &spec),
+        Destination::Queue(queue) => vhost.unbind_queue(queue, &spec, ConnectionId::NONE),
+        Destination::Exchange(name) => vhost.unbind_exchange(name, &spec),
     };
     context.durably(unbound).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -15,10 +15,12 @@ use super::super::body::Fields;
 use super::super::list::{Item, list};
 use super::super::object::Object;
 use super::super::query::{self, ListQuery, Params};
+use super::super::rates::{Course, Windows};
 use super::super::tables;
+use super::figures::EXCHANGE_STATS;
 use super::put;
-use crate::base::Name;
 use crate::base::reply::ApiError;
+use crate::base::{Access as Right, Name, Resource};
 use crate::broker::{ExchangeDeclaration, Vhost};
 use crate::queue::QueueRef;
 use crate::router::{Exchange, ExchangeKind};
@@ -38,6 +40,7 @@ pub(super) fn name_of(part: &str) -> Name {
 struct ExchangeItem {
     vhost: Arc<Vhost>,
     exchange: Option<Arc<Exchange<QueueRef>>>,
+    windows: Windows,
 }
 
 impl Item for ExchangeItem {
@@ -62,10 +65,17 @@ impl Item for ExchangeItem {
             .put_with("arguments", || {
                 spec.map_or(json!({}), |s| tables::stored_to_json(&s.arguments))
             });
+        if object.wants_any(&["message_stats"]) {
+            let stats = self.vhost.exchange_stats(&Name::from(self.name()));
+            let course = Course::of(stats.history(), self.windows);
+            if let Some(stats) = course.stats(EXCHANGE_STATS, &stats.counts()) {
+                object.put("message_stats", stats);
+            }
+        }
     }
 }
 
-fn items(vhosts: Vec<Arc<Vhost>>) -> Vec<ExchangeItem> {
+fn items(vhosts: Vec<Arc<Vhost>>, windows: Windows) -> Vec<ExchangeItem> {
     let mut items = Vec::new();
     for vhost in vhosts {
         let topology = vhost.topology();
@@ -76,6 +86,7 @@ fn items(vhosts: Vec<Arc<Vhost>>) -> Vec<ExchangeItem> {
                 .map(|exchange| ExchangeItem {
                     vhost: Arc::clone(&vhost),
                     exchange,
+                    windows,
                 }),
         );
     }
@@ -88,7 +99,8 @@ pub(in super::super) async fn all(
     access: Access<Management>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    list(items(access.visible(&context)), query)
+    let windows = query.windows;
+    list(items(access.visible(&context), windows), query)
 }
 
 /// GET /exchanges/:vhost
@@ -98,7 +110,9 @@ pub(in super::super) async fn of_vhost(
     Path(vhost): Path<String>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    list(items(vec![access.look(&context, &vhost)?]), query)
+    let vhosts = vec![access.look(&context, &vhost)?];
+    let windows = query.windows;
+    list(items(vhosts, windows), query)
 }
 
 /// GET /exchanges/:vhost/:name
@@ -114,7 +128,12 @@ pub(in super::super) async fn get(
         true => None,
         false => Some(find(&vhost, &name)?),
     };
-    let item = ExchangeItem { vhost, exchange };
+    let windows = Windows::read(&params);
+    let item = ExchangeItem {
+        vhost,
+        exchange,
+        windows,
+    };
     Ok(Json(item.json(&query::columns(&params))).into_response())
 }
 
@@ -131,7 +150,7 @@ pub(in super::super) async fn declare(
     Path((vhost, name)): Path<(String, String)>,
     body: Fields,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = access.enter(&context, &vhost)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
     let name = name_of(&name);
     let wanted = ExchangeDeclaration {
         kind: body.text("type")?.unwrap_or("direct").to_owned(),
@@ -142,7 +161,9 @@ pub(in super::super) async fn declare(
         name,
     };
     let is_new = find(&vhost, &wanted.name).is_err();
-    context.durably(vhost.declare_exchange(&wanted)).await?;
+    context
+        .durably(vhost.declare_exchange_as(&actor, &wanted))
+        .await?;
     Ok(put(is_new))
 }
 
@@ -153,11 +174,12 @@ pub(in super::super) async fn delete(
     Path((vhost, name)): Path<(String, String)>,
     params: Params,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = access.enter(&context, &vhost)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
     let name = name_of(&name);
     if !name.is_empty() {
         find(&vhost, &name)?;
     }
+    actor.may(Right::Configure, Resource::exchange(&name, vhost.name()))?;
     let deleted = vhost.delete_exchange(&name, params.flag("if-unused"));
     context.durably(deleted).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,10 +1,13 @@
 //! Publishing, and taking messages out of a queue.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::super::Context;
@@ -14,10 +17,11 @@ use super::super::tables;
 use super::exchanges::name_of;
 use super::queues;
 use crate::amqp;
-use crate::base::ConnectionId;
 use crate::base::limits::HTTP_MESSAGES_MAX;
 use crate::base::reply::ApiError;
-use crate::broker::{Publisher, Routed, Settle};
+use crate::base::{Access as Right, ConnectionId, Resource};
+use crate::broker::{Publisher, QueueDeclaration, Routed, Settle};
+use crate::codec::RawTable;
 use crate::queue::{Effects, Got};
 
 mod properties;
@@ -29,7 +33,7 @@ pub(in super::super) async fn publish(
     Path((vhost, name)): Path<(String, String)>,
     body: Fields,
 ) -> Result<Response, ApiError> {
-    let vhost = access.look(&context, &vhost)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
     let exchange = name_of(&name);
     body.require(&["properties", "routing_key", "payload", "payload_encoding"])?;
     let payload = body.needed_text("payload")?;
@@ -44,7 +48,6 @@ pub(in super::super) async fn publish(
     let key = body.needed_text("routing_key")?.as_bytes();
     let fault = |fault| ApiError::publish(&fault);
     let mut extra_keys = Vec::new();
-    let actor = context.broker.actor(access.login.clone(), vhost.name());
     let mut publisher = Publisher::new(vhost).held_to(actor.clone());
     publisher
         .check_exchange(exchange.as_bytes())
@@ -65,6 +68,43 @@ pub(in super::super) async fn publish(
     Ok(Json(json!({ "routed": routed == Routed::ToQueues })).into_response())
 }
 
+/// What [`alive`] declares.
+const ALIVENESS: &str = "aliveness-test";
+
+/// GET /aliveness-test/:vhost: a message goes through a queue of that name, which stays.
+pub(in super::super) async fn alive(
+    State(context): State<Context>,
+    access: Access<Management>,
+    Path(vhost): Path<String>,
+) -> Result<Response, ApiError> {
+    let (vhost, actor) = access.enter(&context, &vhost)?;
+    let wanted = QueueDeclaration {
+        name: ALIVENESS.into(),
+        durable: false,
+        exclusive: false,
+        auto_delete: false,
+        arguments: RawTable::default(),
+    };
+    let declared = vhost.declare_queue_as(&actor, &wanted, ConnectionId::NONE);
+    let queue = context.durably(declared).await?;
+    let mut publisher = Publisher::new(Arc::clone(&vhost)).held_to(actor.clone());
+    publisher.check_exchange(b"")?;
+    let message = amqp::compose(
+        b"",
+        ALIVENESS.as_bytes(),
+        Bytes::from_static(&[0, 0]),
+        Bytes::from_static(ALIVENESS.as_bytes()),
+        &actor,
+        &mut Vec::new(),
+    )?;
+    publisher.publish(message, &[]);
+    publisher.flush()?;
+    match vhost.get(&queue, true)? {
+        Some(_) => Ok(Json(json!({ "status": "ok" })).into_response()),
+        None => Err(ApiError::bad_request("the message did not come back")),
+    }
+}
+
 /// What becomes of the messages got.
 fn settle_mode(word: &str) -> Result<Settle, ApiError> {
     match word {
@@ -82,8 +122,9 @@ pub(in super::super) async fn get(
     Path((vhost, name)): Path<(String, String)>,
     body: Fields,
 ) -> Result<Response, ApiError> {
-    let vhost = access.enter(&context, &vhost)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
     let queue = queues::find(&vhost, &name)?;
+    actor.may(Right::Read, Resource::queue(&queue.name, vhost.name()))?;
     body.require(&["count", "ackmode", "encoding"])?;
     let how = settle_mode(body.needed_text("ackmode")?)?;
     let count = body.integer("count")?.unwrap_or(0).max(0);

@@ -1,7 +1,7 @@
 //! The broker as a whole, and who asks.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -10,9 +10,14 @@ use super::super::Context;
 use super::super::access::{Access, Administrator, Management, Monitor};
 use super::super::object::Object;
 use super::super::query::{self, Params};
+use super::super::rates::{Course, Windows};
 use super::super::version::{RABBITMQ, WARREN};
-use super::vhosts::Depth;
+use super::connections::sees;
+use super::figures::{LENGTHS, STATS};
+use super::nodes::this_node;
+use crate::base::history::History;
 use crate::base::reply::ApiError;
+use crate::broker::stats::{ObjectTotals, Overview, OverviewSample};
 use crate::router::ExchangeKind;
 
 /// The exchange types, as listings of what the broker can do show them.
@@ -46,43 +51,89 @@ pub(in super::super) async fn get(
 ) -> Response {
     let columns = query::columns(&params);
     let mut object = Object::new(&columns);
-    let vhosts = access.visible(&context);
-    let mut depth = Depth::default();
-    let (mut queues, mut exchanges) = (0, 0);
-    for vhost in &vhosts {
-        let topology = vhost.topology();
-        queues += topology.queues.len();
-        exchanges += topology.graph.exchange_count() + 1;
-        let of_vhost = Depth::of(vhost);
-        depth.ready += of_vhost.ready;
-        depth.unacked += of_vhost.unacked;
-        depth.consumers += of_vhost.consumers;
-    }
+    let broker = &context.broker;
+    let sum = match access.is::<Monitor>() {
+        true => broker.overview(),
+        false => seen(&context, &access),
+    };
+    let course = Course::of(Some(sum.history), Windows::read(&params));
     object
         .put("management_version", RABBITMQ)
         .put("rabbitmq_version", RABBITMQ)
         .put("product_name", "Warren")
         .put("product_version", WARREN)
         .put("cluster_name", "warren")
+        // Clients want them; there is no Erlang here.
+        .put("erlang_version", "none")
+        .put("erlang_full_version", "none")
+        .put("rates_mode", "basic")
+        .put("disable_stats", false)
+        .put("enable_queue_totals", false)
+        .put("statistics_db_event_queue", 0)
         .put_with("exchange_types", exchange_types)
         .put(
+            "message_stats",
+            course.stats(STATS, &sum.now).unwrap_or(json!({})),
+        )
+        .put(
             "queue_totals",
-            json!({
-                "messages": depth.ready + depth.unacked,
-                "messages_ready": depth.ready,
-                "messages_unacknowledged": depth.unacked,
-            }),
+            Value::Object(course.levels(LENGTHS, &sum.now)),
         )
         .put(
             "object_totals",
-            json!({ "queues": queues, "exchanges": exchanges, "consumers": depth.consumers }),
+            json!({
+                "connections": sum.objects.connections,
+                "channels": sum.objects.channels,
+                "exchanges": sum.objects.exchanges,
+                "queues": sum.objects.queues,
+                "consumers": sum.objects.consumers,
+            }),
         );
+    let counters = broker.counters();
+    object.put(
+        "churn_rates",
+        json!({
+            "connection_created": counters.connections_opened.get(),
+            "connection_closed": counters.connections_closed.get(),
+            "channel_created": counters.channels_opened.get(),
+            "channel_closed": counters.channels_closed.get(),
+            "queue_declared": counters.queues_declared.get(),
+            "queue_created": counters.queues_created.get(),
+            "queue_deleted": counters.queues_deleted.get(),
+        }),
+    );
     if access.is::<Monitor>() {
         object
             .put("node", context.node.name())
             .put_with("listeners", || listeners(&context));
     }
     Json(object.finish()).into_response()
+}
+
+/// The sum over what a user sees: its vhosts' contents, but only its own connections.
+fn seen(context: &Context, access: &Access<Management>) -> Overview {
+    let broker = &context.broker;
+    let mut sum = Overview {
+        now: OverviewSample::default(),
+        objects: ObjectTotals::default(),
+        history: History::new(&[]),
+    };
+    for vhost in access.visible(context) {
+        let one = broker.vhost_overview(&vhost);
+        sum.now.ready += one.now.ready;
+        sum.now.unacked += one.now.unacked;
+        sum.now.channels += one.now.channels;
+        sum.objects.exchanges += one.objects.exchanges;
+        sum.objects.queues += one.objects.queues;
+        sum.objects.consumers += one.objects.consumers;
+    }
+    for connection in broker.connections() {
+        if sees(access, &connection) {
+            sum.objects.connections += 1;
+            sum.objects.channels += connection.channels_len();
+        }
+    }
+    sum
 }
 
 /// GET /whoami
@@ -114,4 +165,78 @@ pub(in super::super) async fn rebalance(_: Access<Administrator>) -> StatusCode 
 /// RabbitMQ's paths for what Warren does not have.
 pub(in super::super) async fn absent(_: Access<Management>, uri: axum::http::Uri) -> ApiError {
     ApiError::absent(uri.path())
+}
+
+/// GET /feature-flags: those of RabbitMQ 3.10 for what Warren can do. None can be off.
+pub(in super::super) async fn feature_flags(_: Access<Administrator>) -> Response {
+    let flags = FEATURES.into_iter().map(|(name, about)| {
+        json!({
+            "name": name,
+            "desc": about,
+            "doc_url": "",
+            "state": "enabled",
+            "stability": "required",
+            "provided_by": "warren",
+        })
+    });
+    Json(flags.collect::<Vec<_>>()).into_response()
+}
+
+const FEATURES: [(&str, &str); 5] = [
+    (
+        "implicit_default_bindings",
+        "Bindings of the default exchange exist by rule",
+    ),
+    ("quorum_queue", "Support queues of type `quorum`"),
+    (
+        "user_limits",
+        "Limits of connections and channels of a user",
+    ),
+    ("virtual_host_metadata", "Description and tags of vhosts"),
+    (
+        "direct_exchange_routing_v2",
+        "Direct exchanges find bindings by key",
+    ),
+];
+
+/// PUT /feature-flags/:name/enable
+pub(in super::super) async fn enable_feature(
+    _: Access<Administrator>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    match FEATURES.iter().any(|(known, _)| *known == name) {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::bad_request("unsupported")),
+    }
+}
+
+/// GET /deprecated-features and /deprecated-features/used: there are none.
+pub(in super::super) async fn deprecated_features(_: Access<Administrator>) -> Response {
+    Json(json!([])).into_response()
+}
+
+/// GET /auth: no identity provider is set.
+pub(in super::super) async fn auth(_: Access<Management>) -> Response {
+    Json(json!({ "oauth_enabled": false })).into_response()
+}
+
+/// GET /auth/attempts/:node
+pub(in super::super) async fn auth_attempts(
+    State(context): State<Context>,
+    _: Access<Monitor>,
+    Path(node): Path<String>,
+) -> Result<Response, ApiError> {
+    this_node(&context, &node)?;
+    let counters = context.broker.counters();
+    let (succeeded, failed) = (
+        counters.logins_succeeded.get(),
+        counters.logins_failed.get(),
+    );
+    let amqp = json!({
+        "protocol": "amqp091",
+        "auth_attempts": succeeded + failed,
+        "auth_attempts_succeeded": succeeded,
+        "auth_attempts_failed": failed,
+    });
+    Ok(Json(json!([amqp])).into_response())
 }

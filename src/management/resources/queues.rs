@@ -7,24 +7,30 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::access::{Access, Management};
 use super::super::body::Fields;
 use super::super::list::{Item, list};
 use super::super::node::Node;
-use super::super::object::Object;
+use super::super::object::{Columns, Object};
 use super::super::query::{self, ListQuery, Params};
+use super::super::rates::{Course, Of, Windows};
 use super::super::tables;
-use super::put;
+use super::consumers::ConsumerItem;
+use super::figures::{QUEUE_LENGTHS, QUEUE_STATS};
+use super::{connections, put, timestamp};
 use crate::base::reply::ApiError;
-use crate::base::{ConnectionId, Name};
+use crate::base::{Access as Right, ConnectionId, Name, Resource};
+use crate::broker::stats::QueueView;
 use crate::broker::{DeleteIf, QueueDeclaration, Vhost};
-use crate::queue::QueueRef;
+use crate::queue::{ConsumerInfo, QueueKind, QueueRef, QueueSample};
 
 struct QueueItem {
     queue: QueueRef,
     node: Arc<Node>,
+    windows: Windows,
 }
 
 impl Item for QueueItem {
@@ -51,36 +57,88 @@ impl Item for QueueItem {
             })
             .put("node", self.node.name())
             .put("state", "running");
-        const COUNTED: [&str; 5] = [
-            "messages",
-            "messages_ready",
-            "messages_unacknowledged",
-            "message_bytes_ready",
-            "consumers",
-        ];
-        if object.wants_any(&COUNTED) {
-            let (ready, unacked, bytes, consumers) = {
-                let state = queue.lock();
-                let ready = (state.ready_len(), state.ready_bytes());
-                (ready.0, state.unacked_len(), ready.1, state.consumers_len())
-            };
+        if object.wants_any(&["arguments", "policy", "operator_policy"]) {
+            let settings = queue.settings();
+            let name = |policy: &Option<Name>| policy.as_ref().map(|name| name.to_string());
             object
-                .put("messages", ready + unacked)
-                .put("messages_ready", ready)
-                .put("messages_unacknowledged", unacked)
-                .put("message_bytes_ready", bytes)
-                .put("consumers", consumers);
+                .put_with("arguments", || tables::stored_to_json(&settings.arguments))
+                .put("policy", name(&settings.policy))
+                .put("operator_policy", name(&settings.operator_policy));
+        }
+        if queue.kind == QueueKind::Quorum {
+            let this = json!([self.node.name()]);
+            object
+                .put("leader", self.node.name())
+                .put("members", this.clone())
+                .put("online", this);
+        }
+        if object.wants_any(&LOOKED_AT) {
+            self.fill_state(object);
         }
     }
 }
 
-fn items(context: &Context, vhosts: Vec<Arc<Vhost>>) -> Vec<QueueItem> {
+/// The fields that take a look behind the queue's lock.
+const LOOKED_AT: [&str; 14] = [
+    "messages",
+    "messages_details",
+    "messages_ready",
+    "messages_ready_details",
+    "messages_unacknowledged",
+    "messages_unacknowledged_details",
+    "message_bytes",
+    "message_bytes_ready",
+    "message_bytes_unacknowledged",
+    "consumers",
+    "message_stats",
+    "idle_since",
+    "single_active_consumer_tag",
+    "exclusive_consumer_tag",
+];
+
+impl QueueItem {
+    fn fill_state(&self, object: &mut Object<'_>) {
+        let view = QueueView::of(&self.queue);
+        let now = QueueSample {
+            ready: view.ready,
+            unacked: view.unacked,
+            counts: view.counts,
+        };
+        let course = match self.windows.any() {
+            true => Course::of(self.queue.lock().tally().history().cloned(), self.windows),
+            false => Course::recent(view.recent),
+        };
+        course.put_into(object, QUEUE_LENGTHS, &now, Of::Lengths);
+        if object.wants_any(&["message_stats"])
+            && let Some(stats) = course.stats(QUEUE_STATS, &now)
+        {
+            object.put("message_stats", stats);
+        }
+        let tag = |consumer: &Option<ConsumerInfo>| match consumer {
+            None => Value::Null,
+            Some(consumer) => consumer.tag.as_str().into(),
+        };
+        object
+            .put("message_bytes", view.ready_bytes + view.unacked_bytes)
+            .put("message_bytes_ready", view.ready_bytes)
+            .put("message_bytes_unacknowledged", view.unacked_bytes)
+            .put("consumers", view.consumers)
+            .put_with("single_active_consumer_tag", || tag(&view.single_active))
+            .put_with("exclusive_consumer_tag", || tag(&view.exclusive));
+        if let Some(since_ms) = view.idle_since_ms {
+            object.put_with("idle_since", || timestamp(since_ms).into());
+        }
+    }
+}
+
+fn items(context: &Context, vhosts: Vec<Arc<Vhost>>, windows: Windows) -> Vec<QueueItem> {
     let mut items = Vec::new();
     for vhost in vhosts {
         let topology = vhost.topology();
         items.extend(topology.queues.values().map(|queue| QueueItem {
             queue: queue.clone(),
             node: Arc::clone(&context.node),
+            windows,
         }));
     }
     items
@@ -99,7 +157,8 @@ pub(in super::super) async fn all(
     access: Access<Management>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    list(items(&context, access.visible(&context)), query)
+    let windows = query.windows;
+    list(items(&context, access.visible(&context), windows), query)
 }
 
 /// GET /queues/:vhost
@@ -109,7 +168,9 @@ pub(in super::super) async fn of_vhost(
     Path(vhost): Path<String>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    list(items(&context, vec![access.look(&context, &vhost)?]), query)
+    let vhosts = vec![access.look(&context, &vhost)?];
+    let windows = query.windows;
+    list(items(&context, vhosts, windows), query)
 }
 
 /// GET /queues/:vhost/:name
@@ -119,12 +180,29 @@ pub(in super::super) async fn get(
     Path((vhost, name)): Path<(String, String)>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let queue = find(&*access.look(&context, &vhost)?, &name)?;
+    let vhost = access.look(&context, &vhost)?;
     let item = QueueItem {
-        queue,
+        queue: find(&vhost, &name)?,
         node: Arc::clone(&context.node),
+        windows: Windows::read(&params),
     };
-    Ok(Json(item.json(&query::columns(&params))).into_response())
+    let columns = query::columns(&params);
+    let mut object = Object::new(&columns);
+    item.fill(&mut object);
+    object.put_with("consumer_details", || {
+        let consumers = ConsumerItem::of_queue(&context, &vhost, &item.queue).into_iter();
+        consumers
+            .map(|consumer| consumer.json(&Columns::ALL))
+            .collect()
+    });
+    if let Some(owner) = item
+        .queue
+        .exclusive_to
+        .and_then(|id| context.broker.connection(id))
+    {
+        object.put_with("owner_pid_details", || connections::brief(&owner));
+    }
+    Ok(Json(object.finish()).into_response())
 }
 
 /// PUT /queues/:vhost/:name
@@ -134,7 +212,7 @@ pub(in super::super) async fn declare(
     Path((vhost, name)): Path<(String, String)>,
     body: Fields,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = access.enter(&context, &vhost)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
     let wanted = QueueDeclaration {
         name: Name::from(name),
         durable: body.boolean("durable", true)?,
@@ -143,7 +221,7 @@ pub(in super::super) async fn declare(
         arguments: body.arguments()?,
     };
     let is_new = find(&vhost, &wanted.name).is_err();
-    let declared = vhost.declare_queue(&wanted, ConnectionId::NONE);
+    let declared = vhost.declare_queue_as(&actor, &wanted, ConnectionId::NONE);
     context.durably(declared).await?;
     Ok(put(is_new))
 }
@@ -155,8 +233,9 @@ pub(in super::super) async fn delete(
     Path((vhost, name)): Path<(String, String)>,
     params: Params,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = access.enter(&context, &vhost)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
     let queue = find(&vhost, &name)?;
+    actor.may(Right::Configure, Resource::queue(&queue.name, vhost.name()))?;
     let conditions = DeleteIf {
         unused: params.flag("if-unused"),
         empty: params.flag("if-empty"),
@@ -172,8 +251,10 @@ pub(in super::super) async fn purge(
     access: Access<Management>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = access.enter(&context, &vhost)?;
+    let (vhost, actor) = access.enter(&context, &vhost)?;
     let queue = find(&vhost, &name)?;
+    actor.may(Right::Read, Resource::queue(&queue.name, vhost.name()))?;
+    vhost.not_locked(&queue, ConnectionId::NONE)?;
     context.durably(vhost.purge_queue(&queue)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -185,7 +266,8 @@ pub(in super::super) async fn act(
     Path((vhost, name)): Path<(String, String)>,
     body: Fields,
 ) -> Result<StatusCode, ApiError> {
-    find(&*access.enter(&context, &vhost)?, &name)?;
+    let (vhost, _) = access.enter(&context, &vhost)?;
+    find(&vhost, &name)?;
     match body.needed_text("action")? {
         "sync" | "cancel_sync" => Ok(StatusCode::NO_CONTENT),
         other => Err(ApiError::unknown_value("action", other)),

@@ -4,11 +4,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Map, Value};
 
 use super::super::super::body::Fields;
-use super::super::super::tables::{self, Null};
+use super::super::super::tables;
 use super::object_or_list;
 use crate::base::limits::SHORTSTR_MAX;
 use crate::base::reply::ApiError;
-use crate::codec::{Properties, Property};
+use crate::codec::table::Null;
+use crate::codec::{Properties, Property, RawTable};
 
 /// The names in JSON, in the order of the wire.
 const NAMES: [(&str, Property); 14] = [
@@ -33,7 +34,7 @@ pub(super) fn to_json(properties: &Properties) -> Value {
     let mut fields = Map::new();
     for (name, property) in NAMES {
         let value = match property {
-            Property::Headers => properties.headers().map(tables::to_json),
+            Property::Headers => properties.headers().map(|h| h.to_json().into()),
             Property::DeliveryMode => properties.delivery_mode().map(Value::from),
             Property::Priority => properties.priority().map(Value::from),
             Property::Timestamp => properties.timestamp().map(Value::from),
@@ -58,7 +59,7 @@ pub(super) fn from_json(fields: &Map<String, Value>) -> Result<Bytes, ApiError> 
         let number = || fields.integer(name)?.ok_or_else(out_of_range);
         match property {
             Property::Headers => {
-                let table = tables::from_json(&fields.object(name)?, Null::Void)?;
+                let table = RawTable::from_json(&fields.object(name)?, Null::Void)?;
                 let length = u32::try_from(table.octets().len()).unwrap_or(u32::MAX);
                 values.put_u32(length);
                 values.extend_from_slice(table.octets());
