@@ -45,6 +45,8 @@ pub struct Config {
     pub management: Management,
     /// Prometheus.
     pub metrics: Metrics,
+    /// A file of definitions that is imported at each start; empty is none.
+    pub load_definitions: PathBuf,
     /// How policies count.
     pub policies: Policies,
 }
@@ -151,6 +153,7 @@ impl Default for Config {
             auth: Auth::default(),
             management: Management::default(),
             metrics: Metrics::default(),
+            load_definitions: PathBuf::new(),
             policies: Policies::default(),
         }
     }

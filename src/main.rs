@@ -54,6 +54,10 @@ struct Flags {
     #[arg(long, value_name = "ADDR:PORT")]
     metrics: Option<Address>,
 
+    /// Definitions to import at start (JSON, as RabbitMQ exports them)
+    #[arg(long, value_name = "FILE")]
+    load_definitions: Option<PathBuf>,
+
     /// What to log: error, warn, info, debug, trace, or a filter like "warn,warren::amqp=debug"
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -141,6 +145,9 @@ fn configure(flags: Flags) -> Result<Config, String> {
     }
     if let Some(file) = flags.tls_key {
         config.tls.key_file = file;
+    }
+    if let Some(file) = flags.load_definitions {
+        config.load_definitions = file;
     }
     if let Some(filter) = flags.log {
         config.log = filter;

@@ -4,6 +4,7 @@
 //! then the log is closed, so that what a client was promised is on disk before the process ends.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,6 +13,7 @@ use tracing::{info, warn};
 use crate::amqp;
 use crate::base::AmqpError;
 use crate::base::limits::SHUTDOWN_GRACE;
+use crate::broker::definitions::{Progress, Scope};
 use crate::broker::{Broker, OpenError};
 use crate::config::{Config, Endpoint};
 use crate::management::HttpServers;
@@ -31,6 +33,14 @@ pub enum ServerError {
     /// The data directory can't be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The definitions to start with can't be read, or have a fault.
+    #[error("cannot import the definitions {path}: {reason}")]
+    Definitions {
+        /// The file.
+        path: String,
+        /// Why; where in it.
+        reason: String,
+    },
     /// The runtime or the signal handlers can't be set up.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -58,6 +68,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     })?;
     let settings = amqp::Settings::from(&config);
     let broker = Arc::new(Broker::open(&config)?);
+    load_definitions(&broker, &config.load_definitions)?;
     for (address, tls) in listeners.addresses() {
         match tls {
             false => info!(%address, "listening for AMQP 0-9-1"),
@@ -125,6 +136,27 @@ fn listen_fault(fault: ListenError) -> ServerError {
         ListenError::Tls(_) => "",
     };
     ServerError::Listen { fault, hint }
+}
+
+/// Imports the definitions that the configuration names, before any client connects.
+fn load_definitions(broker: &Broker, path: &Path) -> Result<(), ServerError> {
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let fault = |reason: &dyn std::fmt::Display| ServerError::Definitions {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    };
+    let json = std::fs::read(path).map_err(|e| fault(&e))?;
+    let mut tell = |progress: Progress| {
+        info!(
+            done = progress.done,
+            total = progress.total,
+            "importing definitions"
+        );
+    };
+    let imported = broker.import_definitions(&json, &Scope::Broker, "load_definitions", &mut tell);
+    imported.map(drop).map_err(|e| fault(&e))
 }
 
 /// Each connection is a file; the soft limit of many systems is 1024.

@@ -24,7 +24,7 @@ pub use codes::ReplyCode;
 pub use connection::blocked_reason;
 pub use erlang::{Atom, BinaryTerm, Octets};
 pub use http::ApiError;
-pub use policies::PolicyFault;
+pub use policies::{ParameterFault, PolicyFault};
 
 use super::limits::REPLY_TEXT_MAX;
 

@@ -139,18 +139,7 @@ impl Vhost {
                 permit(Access::Read, at)?;
                 permit(Access::Write, Resource::exchange(&alternate, self.name()))?;
             }
-            let mut spec = wanted.spec(self.name())?;
-            spec.alternate = self.alternate_of(&spec.name, spec.alternate);
-            let store = stores::options(&spec);
-            if spec.durable {
-                change.put(Table::Exchanges, &ExchangeRow::of(self.name(), &spec));
-            }
-            change.topology.graph.insert(spec);
-            if let Some(options) = store {
-                change.add_store(&wanted.name, wanted.durable, options);
-            }
-            change.changed = true;
-            Ok(())
+            change.add_exchange(wanted)
         })
     }
 
@@ -276,7 +265,23 @@ impl super::vhost::Topology {
 }
 
 impl Change<'_> {
-    fn bind(
+    /// Adds an exchange whose name is free.
+    pub(super) fn add_exchange(&mut self, wanted: &ExchangeDeclaration) -> Result<(), AmqpError> {
+        let mut spec = wanted.spec(self.vhost.name())?;
+        spec.alternate = self.vhost.alternate_of(&spec.name, spec.alternate);
+        let store = stores::options(&spec);
+        if spec.durable {
+            self.put(Table::Exchanges, &ExchangeRow::of(self.vhost.name(), &spec));
+        }
+        self.topology.graph.insert(spec);
+        if let Some(options) = store {
+            self.add_store(&wanted.name, wanted.durable, options);
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    pub(super) fn bind(
         &mut self,
         destination: Destination<QueueRef>,
         spec: &BindingSpec,

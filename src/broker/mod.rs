@@ -12,12 +12,14 @@ mod arguments;
 mod census;
 mod checkpoints;
 mod consume;
+pub mod definitions;
 mod exchanges;
 mod first_start;
 mod grants;
 #[cfg(test)]
 mod kind_tests;
 mod letters;
+pub mod parameters;
 pub mod policies;
 mod publish;
 pub mod queue_arguments;
@@ -37,6 +39,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -57,6 +60,7 @@ pub use vhosts::Entered;
 use alarms::{Alarms, MEASURE_EVERY};
 use census::Census;
 use checkpoints::{Checkpoints, Vhosts};
+use parameters::Parameters;
 use policies::Policies;
 use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
@@ -88,6 +92,9 @@ pub struct Broker {
     vhosts: Vhosts,
     /// One change of users, permissions, limits or vhosts at a time; where the last one ends.
     access_changes: Mutex<LogPos>,
+    parameters: ArcSwap<Parameters>,
+    /// One change of them at a time.
+    parameter_changes: Mutex<()>,
     census: Arc<Census>,
     connections: DashMap<ConnectionId, Connected>,
     next_connection: AtomicU64,

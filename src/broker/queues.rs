@@ -118,35 +118,28 @@ impl Vhost {
         }
         let kind = queue_arguments::read(&wanted.arguments, at)?.kind;
         fit(wanted, kind, at)?;
+        let mut created = false;
         let declared = self.change(|change| {
             if let Some(current) = change.topology.queues.get(&name) {
                 self.equivalent(current, wanted, connection)?;
                 return Ok(current.clone());
             }
-            let settings = self.settings_for(&name, kind, &wanted.arguments);
-            let spec = QueueSpec {
-                id: self.next_queue_id(),
-                vhost: self.name().clone(),
-                name: name.clone(),
-                durable: wanted.durable && !wanted.exclusive,
-                exclusive_to: wanted.exclusive.then_some(connection),
-                auto_delete: wanted.auto_delete,
-                kind,
-                is_store: false,
-            };
-            let queue = QueueRef::new(spec, settings);
-            if queue.durable {
-                let arguments = wanted.arguments.octets().clone();
-                change.put(Table::Queues, &QueueRow::of(&queue, arguments));
-            }
-            change.topology.queues.insert(name.clone(), queue.clone());
-            change.changed = true;
-            self.ended.broker.queues_created.add(1);
-            Ok(queue)
+            let owner = wanted.exclusive.then_some(connection);
+            created = true;
+            Ok(change.add_queue(&name, wanted, kind, owner))
         })?;
+        match created {
+            true => self.begin_queue(&declared.value)?,
+            false => self.use_queue(&declared.value)?,
+        }
         self.ended.broker.queues_declared.add(1);
-        self.use_queue(&declared.value)?;
         Ok(declared)
+    }
+
+    /// A queue was created.
+    pub(super) fn begin_queue(&self, queue: &QueueRef) -> Result<(), AmqpError> {
+        self.ended.broker.queues_created.add(1);
+        self.use_queue(queue)
     }
 
     /// A declaration that names no type gets the vhost's, if it can be of that type (A4.7).
@@ -338,6 +331,36 @@ impl Vhost {
 }
 
 impl Change<'_> {
+    /// Adds a queue whose name is free, and whose arguments are valid for its type. Once the change
+    /// is made, [`Vhost::begin_queue`] follows.
+    pub(super) fn add_queue(
+        &mut self,
+        name: &Name,
+        wanted: &QueueDeclaration,
+        kind: QueueKind,
+        owner: Option<ConnectionId>,
+    ) -> QueueRef {
+        let settings = self.vhost.settings_for(name, kind, &wanted.arguments);
+        let spec = QueueSpec {
+            id: self.vhost.next_queue_id(),
+            vhost: self.vhost.name().clone(),
+            name: name.clone(),
+            durable: wanted.durable && owner.is_none(),
+            exclusive_to: owner,
+            auto_delete: wanted.auto_delete,
+            kind,
+            is_store: false,
+        };
+        let queue = QueueRef::new(spec, settings);
+        if queue.durable {
+            let arguments = wanted.arguments.octets().clone();
+            self.put(Table::Queues, &QueueRow::of(&queue, arguments));
+        }
+        self.topology.queues.insert(name.clone(), queue.clone());
+        self.changed = true;
+        queue
+    }
+
     pub(super) fn remove_queue(&mut self, queue: &QueueRef) {
         self.topology.queues.remove(&queue.name);
         self.changed = true;
@@ -356,7 +379,11 @@ impl Change<'_> {
 }
 
 /// What a quorum queue cannot be.
-fn fit(wanted: &QueueDeclaration, kind: QueueKind, at: Resource<'_>) -> Result<(), AmqpError> {
+pub(super) fn fit(
+    wanted: &QueueDeclaration,
+    kind: QueueKind,
+    at: Resource<'_>,
+) -> Result<(), AmqpError> {
     if kind == QueueKind::Classic {
         return Ok(());
     }

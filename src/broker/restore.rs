@@ -20,6 +20,7 @@ use super::alarms::{Alarms, SystemProbe};
 use super::arguments;
 use super::checkpoints::Checkpoints;
 use super::exchanges::ExchangeDeclaration;
+use super::parameters::Parameters;
 use super::policies::{Policies, PolicyKind, PolicyRow};
 use super::queue_arguments;
 use super::rows::{BindingRow, DestinationRow, ExchangeRow, QueueRow, Row, RowError, VhostRow};
@@ -75,6 +76,10 @@ impl Broker {
         let directory = directory(&recovered)?;
         let queue_ids = Arc::new(AtomicU64::new(0));
         let counters = Arc::new(BrokerCounters::default());
+        let parameters = Parameters::restore(
+            rows(&recovered, Table::Parameters)?,
+            rows(&recovered, Table::GlobalParameters)?,
+        );
         let policies = policies(&recovered, config.policies.stacking)?;
         let new_vhost = |name: Name| {
             let (timers, queue_ids) = (Arc::clone(&timers), Arc::clone(&queue_ids));
@@ -105,6 +110,8 @@ impl Broker {
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             vhosts,
             access_changes: Mutex::new(LogPos::NONE),
+            parameters: ArcSwap::from_pointee(parameters),
+            parameter_changes: Mutex::new(()),
             census: Arc::default(),
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),

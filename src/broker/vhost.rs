@@ -225,6 +225,23 @@ impl Vhost {
         QueueId(self.queue_ids.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// What a change of the topology would come to. Nothing of it stays.
+    pub(super) fn rehearse<T>(&self, change: impl FnOnce(&mut Change<'_>) -> T) -> T {
+        let _one_at_a_time = self.changes.lock();
+        change(&mut self.draft())
+    }
+
+    fn draft(&self) -> Change<'_> {
+        Change {
+            vhost: self,
+            topology: Topology::clone(&self.topology.load()),
+            records: self.log.batch(),
+            changed: false,
+            closed: Vec::new(),
+            policies: None,
+        }
+    }
+
     /// Changes the topology. If `change` fails, nothing has changed.
     pub(super) fn change<T>(
         &self,
@@ -234,14 +251,7 @@ impl Vhost {
         if self.deleted.load(Ordering::Relaxed) {
             return Err(AmqpError::vhost_not_found(&self.name));
         }
-        let mut draft = Change {
-            vhost: self,
-            topology: Topology::clone(&self.topology.load()),
-            records: self.log.batch(),
-            changed: false,
-            closed: Vec::new(),
-            policies: None,
-        };
+        let mut draft = self.draft();
         let value = change(&mut draft)?;
         let Change {
             mut topology,

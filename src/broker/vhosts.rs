@@ -165,6 +165,7 @@ impl Broker {
             change.delete(Table::VhostLimits, &limits);
             leave(&mut directory, name, &mut change.records);
             change.forget_policies();
+            self.forget_parameters(name, change);
             change.changed = true;
             Ok(before.queues)
         });
@@ -177,6 +178,7 @@ impl Broker {
         let mut vhosts = HashMap::clone(&self.vhosts.load());
         vhosts.remove(name);
         self.vhosts.store(Arc::new(vhosts));
+        self.parameters_left(name);
         for queue in queues.values() {
             vhost.close_queue(queue, &mut queue.lock());
         }

@@ -35,6 +35,25 @@ pub enum PolicyFault<'a> {
     Name,
 }
 
+/// What is wrong with a parameter.
+#[derive(Debug, Clone, Copy)]
+pub enum ParameterFault<'a> {
+    /// Nothing is known of the component.
+    NoComponent(&'a str),
+    /// The name is empty or longer than 255 octets.
+    Name,
+}
+
+impl fmt::Display for ParameterFault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Validation failed\n\n")?;
+        match self {
+            ParameterFault::NoComponent(name) => writeln!(f, "component {name} not found"),
+            ParameterFault::Name => f.write_str("a name must have 1 to 255 octets\n"),
+        }
+    }
+}
+
 /// RabbitMQ's frame around each: a heading, an empty line, and a line for the fault.
 impl fmt::Display for PolicyFault<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,9 @@
 //! The rules of a vhost and of publishing, over a real data directory and without sockets.
 
 mod access;
+mod definitions;
 mod messages;
+mod parameters;
 mod policies;
 mod statistics;
 mod stores;
