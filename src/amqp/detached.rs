@@ -47,6 +47,15 @@ impl Detached {
         self.connection.receive(octets);
     }
 
+    /// Has the broker check the login that the client has given, if it has; then as
+    /// [`Self::receive`]. It must be called in a tokio runtime.
+    pub async fn log_in(&mut self, octets: &mut BytesMut) {
+        if let Some(given) = self.connection.take_login() {
+            let result = self.broker.login(given, Ipv4Addr::LOCALHOST.into()).await;
+            self.connection.logged_in(result, octets);
+        }
+    }
+
     /// Does what queues, the log and other connections have left for it.
     pub fn work(&mut self) {
         self.connection.work();

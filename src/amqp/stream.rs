@@ -4,7 +4,7 @@
 //! whether they are ready, then tried; none waits while it reads or writes.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
@@ -85,13 +85,29 @@ pub struct TlsSession {
     pub user: Option<Name>,
 }
 
+/// Ends a `try_io` around a read of `count` octets into `room`. If they did not fill it the socket is
+/// empty, and its readiness is withdrawn here, or the next read would only find that out. What has come
+/// since `try_io` began stays noticed.
+fn withdraw_if_empty(count: usize, room: usize) -> io::Result<()> {
+    match count {
+        1.. if count < room => Err(ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
+}
+
 impl Stream for TcpStream {
     async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         TcpStream::ready(self, interest).await
     }
 
     fn try_read(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
-        self.try_read_buf(buf)
+        let (room, mut read) = (buf.capacity() - buf.len(), None);
+        let outcome = self.try_io(Interest::READABLE, || {
+            let count = self.try_read_buf(buf)?;
+            read = Some(count);
+            withdraw_if_empty(count, room)
+        });
+        read.map_or_else(|| outcome.map(|()| 0), Ok)
     }
 
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -109,7 +125,13 @@ impl Stream for UnixStream {
     }
 
     fn try_read(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
-        self.try_read_buf(buf)
+        let (room, mut read) = (buf.capacity() - buf.len(), None);
+        let outcome = self.try_io(Interest::READABLE, || {
+            let count = self.try_read_buf(buf)?;
+            read = Some(count);
+            withdraw_if_empty(count, room)
+        });
+        read.map_or_else(|| outcome.map(|()| 0), Ok)
     }
 
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

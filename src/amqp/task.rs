@@ -126,7 +126,20 @@ impl<S: Stream> Task<S> {
                 unyielded_bytes = 0;
                 tokio::task::yield_now().await;
             }
+            // In this order, so that a busy socket cannot keep the timers from being seen. It may come
+            // before the outbox, as every round looks into that first.
             tokio::select! {
+                biased;
+                () = timer.as_mut() => self.on_timer(timer.as_mut())?,
+                () = look.as_mut(), if look_every.is_some() => {
+                    let now = Instant::now();
+                    self.connection.look(now.into_std());
+                    look.as_mut().reset(now + look_every.unwrap_or_default());
+                }
+                result = checked(&mut self.login) => {
+                    self.login = None;
+                    self.connection.logged_in(result, &mut self.input.buf);
+                }
                 ready = ready(&self.stream, interest) => {
                     if ready?.is_readable() && self.wants_input() {
                         let count = self.read()?;
@@ -137,16 +150,6 @@ impl<S: Stream> Task<S> {
                     }
                 }
                 () = self.outbox.woken() => {}
-                result = checked(&mut self.login) => {
-                    self.login = None;
-                    self.connection.logged_in(result, &mut self.input.buf);
-                }
-                () = timer.as_mut() => self.on_timer(timer.as_mut())?,
-                () = look.as_mut(), if look_every.is_some() => {
-                    let now = Instant::now();
-                    self.connection.look(now.into_std());
-                    look.as_mut().reset(now + look_every.unwrap_or_default());
-                }
             }
         }
     }
