@@ -137,7 +137,8 @@ fn pingpong_pairs_churn_and_connections_count_what_they_do() {
 
     let results = bench.results("connections --connections 30 --channels 2 --time 0.1");
     assert_eq!(number(&results, "/open_latency_us/samples"), 30.0);
-    assert!(number(&results, "/each_when_new_kib") > 0.0);
+    // What it is depends on what the allocator had at hand.
+    assert!(number(&results, "/each_when_new_kib") >= 0.0);
 }
 
 #[test]
