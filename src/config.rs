@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use http::{Address, Management, Metrics};
 
-use crate::auth::Pattern;
+use crate::auth::{self, Pattern};
 use crate::base::limits;
 
 /// All settings.
@@ -39,6 +39,8 @@ pub struct Config {
     pub storage: Storage,
     /// When publishers are stopped for want of memory or disk.
     pub alarms: Alarms,
+    /// What the node may hold at most.
+    pub limits: NodeLimits,
     /// Logging in, and the user that a new data directory has.
     pub auth: Auth,
     /// The HTTP API and the pages.
@@ -150,6 +152,7 @@ impl Default for Config {
             amqp: Amqp::default(),
             storage: Storage::default(),
             alarms: Alarms::default(),
+            limits: NodeLimits::default(),
             auth: Auth::default(),
             management: Management::default(),
             metrics: Metrics::default(),
@@ -192,6 +195,34 @@ impl Default for Alarms {
     }
 }
 
+/// What the node may hold at most; below 0 is no limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeLimits {
+    /// Open connections.
+    pub connections: i64,
+    /// Open channels.
+    pub channels: i64,
+    /// Consumers on one channel.
+    pub consumers_per_channel: i64,
+    /// Queues.
+    pub queues: i64,
+    /// Exchanges, without those that every vhost has.
+    pub exchanges: i64,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        NodeLimits {
+            connections: -1,
+            channels: -1,
+            consumers_per_channel: -1,
+            queues: -1,
+            exchanges: -1,
+        }
+    }
+}
+
 impl Limit {
     /// It in octets, of a machine with `memory_bytes`.
     pub fn bytes(self, memory_bytes: u64) -> u64 {
@@ -214,6 +245,18 @@ impl Limit {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl NodeLimits {
+    /// Those that are counted for the whole node.
+    pub fn of_node(&self) -> auth::Limits {
+        let mut limits = auth::Limits::default();
+        limits.set(auth::Limit::Connections, self.connections);
+        limits.set(auth::Limit::Channels, self.channels);
+        limits.set(auth::Limit::Queues, self.queues);
+        limits.set(auth::Limit::Exchanges, self.exchanges);
+        limits
     }
 }
 

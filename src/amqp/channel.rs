@@ -102,7 +102,9 @@ impl Channel {
             stats: link.stats.open_channel(number),
             state: State::Open,
             assembly: None,
-            publisher: Publisher::new(Arc::clone(&link.vhost)).held_to(link.actor.clone()),
+            publisher: Publisher::new(Arc::clone(&link.vhost))
+                .held_to(link.actor.clone())
+                .metered(Arc::clone(&link.quota)),
             confirms: None,
             transaction: None,
             ledger: Ledger::default(),
@@ -268,8 +270,12 @@ impl Channel {
     }
 
     /// Flushes the publisher. Where its batch ends, and whether a queue refused any of it.
-    pub(super) fn flush_transaction(&mut self) -> Result<(LogPos, bool), AmqpError> {
+    pub(super) fn flush_transaction(
+        &mut self,
+        link: &mut Link,
+    ) -> Result<(LogPos, bool), AmqpError> {
         let end = self.publisher.flush()?;
+        link.quiet = link.quiet.max(self.publisher.take_quiet());
         Ok((end, !self.publisher.take_refused().is_empty()))
     }
 
@@ -348,6 +354,7 @@ impl Channel {
         }
         self.dirty = false;
         let published = self.publisher.flush();
+        link.quiet = link.quiet.max(self.publisher.take_quiet());
         if let Some(confirms) = &mut self.confirms
             && let Ok(end) = published
         {

@@ -277,6 +277,12 @@ impl Channel {
     }
 
     fn consume(&mut self, m: &basic::Consume, arguments: &RawTable, link: &mut Link) -> Done {
+        let count = self.consumers.len() + usize::from(self.reply_consumer.is_some());
+        if let Some(max) = link.settings.consumers_per_channel
+            && count as u64 >= max
+        {
+            return Err(AmqpError::consumer_limit(max));
+        }
         let tag = match m.consumer_tag.as_str() {
             "" => server_name("amq.ctag"),
             tag => Name::from(tag),

@@ -112,17 +112,24 @@ impl Connection {
         }
     }
 
-    /// Whether the socket should be read: not while its own answers pile up, nor without room in the
-    /// log. `log_has_room` is passed in, as who is not read for want of it must have asked to be
-    /// woken: the log itself may say otherwise a moment later.
-    pub(super) fn wants_input(&mut self, log_has_room: bool) -> bool {
+    /// How long the socket is not to be read, by the quotas that the last batch was held to.
+    pub(super) fn take_quiet(&mut self) -> Duration {
+        match &mut self.stage {
+            Stage::Session(session) => std::mem::take(&mut session.link.quiet),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether the socket should be read: not while its own answers pile up, nor unless it is `free`,
+    /// which is: there is room in the log, and no quota is passed. That is passed in, as who is not
+    /// read for want of it must have asked to be woken: the log itself may say otherwise a moment
+    /// later.
+    pub(super) fn wants_input(&mut self, free: bool) -> bool {
         match self.phase {
             Phase::Silent(_) | Phase::Ended => false,
             Phase::Handshake => !self.is_authenticating(),
             Phase::Closing(_) => true,
-            Phase::Open => {
-                self.answers_bytes() < OUTBOUND_HIGH_BYTES && log_has_room && !self.is_blocked()
-            }
+            Phase::Open => self.answers_bytes() < OUTBOUND_HIGH_BYTES && free && !self.is_blocked(),
         }
     }
 
@@ -283,7 +290,12 @@ impl Connection {
             tuned,
             vhost,
         } = opened;
-        let Entered { vhost, actor, seat } = self.broker.enter(self.id, login, &vhost)?;
+        let Entered {
+            vhost,
+            actor,
+            seat,
+            quota,
+        } = self.broker.enter(self.id, login, &vhost)?;
         debug!(connection = %self.id, user = %actor.user(), vhost = %vhost.name(), "connection open");
         let details = ConnectionDetails {
             user: actor.user().clone(),
@@ -302,7 +314,9 @@ impl Connection {
             settings: Arc::clone(&self.settings),
             vhost,
             actor,
-            _seat: seat,
+            seat,
+            quota,
+            quiet: Duration::ZERO,
             capabilities: client.capabilities,
             frame_max: tuned.frame_max,
             outbox: Arc::clone(&self.outbox),

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use super::outbox::Outbox;
 use super::patience::Patience;
 use super::{OutBuffer, Settings};
-use crate::auth::Actor;
+use crate::auth::{Actor, Quota};
 use crate::base::{AmqpError, ConnectionId, LogPos};
 use crate::broker::stats::ConnectionStats;
 use crate::broker::{Broker, Durably, Seat, Vhost};
@@ -37,7 +37,11 @@ pub(super) struct Link {
     pub(super) vhost: Arc<Vhost>,
     pub(super) actor: Actor,
     /// Kept for as long as the connection is open.
-    pub(super) _seat: Seat,
+    pub(super) seat: Seat,
+    /// The rates that the user is held to.
+    pub(super) quota: Arc<Quota>,
+    /// How long the socket is not to be read, by what was published.
+    pub(super) quiet: Duration,
     pub(super) capabilities: Capabilities,
     pub(super) frame_max: u32,
     pub(super) outbox: Arc<Outbox>,

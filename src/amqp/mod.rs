@@ -60,6 +60,8 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// Largest message body, in octets.
     pub max_message_bytes: u64,
+    /// Most consumers on one channel.
+    pub consumers_per_channel: Option<u64>,
     /// How long a consumer of a quorum queue may take to settle a delivery, unless told otherwise; 0 is for
     /// ever (A6.13).
     pub consumer_timeout_ms: u64,
@@ -75,6 +77,7 @@ impl From<&Config> for Settings {
             heartbeat_s: config.amqp.heartbeat_s,
             handshake_timeout: Duration::from_secs(config.amqp.handshake_timeout_s),
             max_message_bytes: config.amqp.max_message_bytes,
+            consumers_per_channel: u64::try_from(config.limits.consumers_per_channel).ok(),
             consumer_timeout_ms: config.amqp.consumer_timeout_ms,
             consumer_timeout_closes_channel: config.amqp.consumer_timeout_closes_channel,
         }

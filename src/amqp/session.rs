@@ -26,6 +26,9 @@ pub(super) enum Go {
     Closed,
 }
 
+/// What texts call this node.
+const NODE_NAME: &str = "warren";
+
 /// See the module.
 pub(super) struct Session {
     pub(super) link: Link,
@@ -176,7 +179,7 @@ impl Session {
             }
             Ok(After::Close) => {
                 self.end_channel(number);
-                self.channels.remove(number);
+                self.remove(number);
                 self.link.send(number, &replies::channel_close_ok());
                 Ok(())
             }
@@ -200,10 +203,17 @@ impl Session {
         if open >= usize::from(self.channel_max) {
             return Err(AmqpError::channel_limit(open, self.channel_max));
         }
+        let of_user = self.link.broker.limits_of(self.link.actor.user());
+        self.link.seat.open_channel(NODE_NAME, &of_user)?;
         self.channels
             .insert(Channel::new(frame.channel, &self.link));
         self.link.send(frame.channel, &replies::channel_open_ok());
         Ok(())
+    }
+
+    fn remove(&mut self, number: u16) {
+        self.channels.remove(number);
+        self.link.seat.close_channels(1);
     }
 
     /// After a channel error everything is ignored but the end of it (A2).
@@ -214,7 +224,7 @@ impl Session {
         let method = parse_method(frame.payload)?;
         let (class_id, method_id) = method.id();
         match channel_method(&method) {
-            Some(channel::AMQPMethod::CloseOk(_)) => self.channels.remove(frame.channel),
+            Some(channel::AMQPMethod::CloseOk(_)) => self.remove(frame.channel),
             Some(channel::AMQPMethod::Close(_)) => {
                 self.link.send(frame.channel, &replies::channel_close_ok());
             }
@@ -369,6 +379,7 @@ impl Session {
         for number in numbers {
             self.end_channel(number);
         }
+        self.link.seat.close_channels(self.channels.len() as u64);
         self.channels = Channels::default();
         self.confirming.clear();
         self.link.delete_exclusive();

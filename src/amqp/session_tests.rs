@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, parse_class};
 use bytes::{Bytes, BytesMut};
@@ -65,14 +66,21 @@ impl Bench {
             user: "guest".into(),
             tags: vec![],
         });
-        let Entered { vhost, actor, seat } = broker.enter(stats.id(), login, "/").unwrap();
+        let Entered {
+            vhost,
+            actor,
+            seat,
+            quota,
+        } = broker.enter(stats.id(), login, "/").unwrap();
         let link = Link {
             stats,
             broker: broker.clone(),
             settings: Arc::new(Settings::from(&config)),
             vhost: vhost.clone(),
             actor,
-            _seat: seat,
+            seat,
+            quota,
+            quiet: Duration::ZERO,
             capabilities: Capabilities {
                 consumer_cancel_notify: true,
                 connection_blocked: true,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::Interest;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::{debug, info};
 
 use super::connection::Phase;
@@ -57,6 +57,7 @@ pub async fn serve<S: Stream>(
         watched: None,
         watching_room: false,
         login: None,
+        quiet: None,
     };
     let ended = task.run(deadline).await;
     task.stream.finish();
@@ -83,6 +84,8 @@ struct Task<S> {
     watching_room: bool,
     /// The check of the client's login, while it runs.
     login: Option<LoginCheck>,
+    /// Until when the socket is not read, as a quota is passed.
+    quiet: Option<Pin<Box<Sleep>>>,
 }
 
 /// A hash may be slow, or another login before it.
@@ -140,6 +143,7 @@ impl<S: Stream> Task<S> {
                     self.login = None;
                     self.connection.logged_in(result, &mut self.input.buf);
                 }
+                () = over(&mut self.quiet) => self.quiet = None,
                 ready = ready(&self.stream, interest) => {
                     if ready?.is_readable() && self.wants_input() {
                         let count = self.read()?;
@@ -205,19 +209,20 @@ impl<S: Stream> Task<S> {
     }
 
     /// While the socket is not read, what comes is a sign of life where it waits. If it is the log
-    /// or an alarm that holds reading up, the client may have no room left to send one.
+    /// or an alarm or a quota that holds reading up, the client may have no room left to send one.
     fn hear_unread(&mut self) {
         let unread = match self.wants_input() {
             true => 0,
             false => self.stream.unread_bytes(),
         };
-        self.pulse.received |=
-            unread > self.pulse.unread || self.watching_room || self.connection.is_blocked();
+        let held_up = self.watching_room || self.quiet.is_some() || self.connection.is_blocked();
+        self.pulse.received |= unread > self.pulse.unread || held_up;
         self.pulse.unread = unread;
     }
 
     fn wants_input(&mut self) -> bool {
-        self.connection.wants_input(!self.watching_room)
+        let free = !self.watching_room && self.quiet.is_none();
+        self.connection.wants_input(free)
     }
 
     /// Whether anything is still to be written, now or later.
@@ -286,6 +291,10 @@ impl<S: Stream> Task<S> {
                 self.pulse.received = true;
                 self.stats.received(count);
                 self.connection.receive(&mut self.input.buf);
+                let quiet = self.connection.take_quiet();
+                if !quiet.is_zero() {
+                    self.quiet = Some(Box::pin(sleep(quiet)));
+                }
                 Ok(count)
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(0),
@@ -297,6 +306,13 @@ impl<S: Stream> Task<S> {
 async fn checked(login: &mut Option<LoginCheck>) -> Result<Login, LoginRefused> {
     match login {
         Some(check) => check.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn over(quiet: &mut Option<Pin<Box<Sleep>>>) {
+    match quiet {
+        Some(sleep) => sleep.await,
         None => std::future::pending().await,
     }
 }

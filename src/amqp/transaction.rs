@@ -82,7 +82,7 @@ impl Channel {
                 _ => later.push((how, taken)),
             }
         }
-        let (end, refused) = self.flush_transaction()?;
+        let (end, refused) = self.flush_transaction(link)?;
         for (how, mut taken) in later {
             self.settle(&mut taken, how, link)?;
         }

@@ -21,13 +21,30 @@ pub enum Limit {
     /// Exchanges, without those that every vhost has.
     #[serde(rename = "max-exchanges")]
     Exchanges,
+    /// Messages published in a second.
+    #[serde(rename = "max-messages-per-second")]
+    MessageRate,
+    /// Octets of bodies published in a second.
+    #[serde(rename = "max-bytes-per-second")]
+    ByteRate,
 }
 
 impl Limit {
     /// Those of a vhost.
-    pub const OF_VHOST: &[Limit] = &[Limit::Connections, Limit::Queues, Limit::Exchanges];
+    pub const OF_VHOST: &[Limit] = &[
+        Limit::Connections,
+        Limit::Queues,
+        Limit::Exchanges,
+        Limit::MessageRate,
+        Limit::ByteRate,
+    ];
     /// Those of a user.
-    pub const OF_USER: &[Limit] = &[Limit::Connections, Limit::Channels];
+    pub const OF_USER: &[Limit] = &[
+        Limit::Connections,
+        Limit::Channels,
+        Limit::MessageRate,
+        Limit::ByteRate,
+    ];
 
     /// Its name in definitions and in the HTTP API.
     pub const fn name(self) -> &'static str {
@@ -36,6 +53,8 @@ impl Limit {
             Limit::Channels => "max-channels",
             Limit::Queues => "max-queues",
             Limit::Exchanges => "max-exchanges",
+            Limit::MessageRate => "max-messages-per-second",
+            Limit::ByteRate => "max-bytes-per-second",
         }
     }
 

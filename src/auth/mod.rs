@@ -10,6 +10,7 @@ mod limits;
 mod logins;
 mod password;
 mod pattern;
+mod quota;
 
 pub use actor::{Actor, Login};
 pub use directory::{Account, Directory, Permission, SharedDirectory, TopicPermission, User, tag};
@@ -17,3 +18,4 @@ pub use limits::{Limit, Limits};
 pub use logins::{Credentials, LoginRefused, Logins, Proof};
 pub use password::{HashError, HashingAlgorithm, PasswordHash};
 pub use pattern::{Pattern, PatternError};
+pub use quota::Quota;

@@ -155,3 +155,7 @@ pub const HTTP_PAGE_SIZE: usize = 100;
 
 /// Most messages that one request to the HTTP API takes out of a queue or looks at.
 pub const HTTP_MESSAGES_MAX: usize = 10_000;
+
+/// How far a publisher may be ahead of its quota before its socket is not read for a while: what
+/// comes in one burst is most often followed by silence.
+pub const QUOTA_BURST: Duration = Duration::from_millis(100);

@@ -118,6 +118,7 @@ impl Broker {
             Ok(true)
         })?;
         if done.value {
+            self.quotas.remove(user);
             info!(target: "audit", by, %user, "user deleted");
             self.close_seats(&AmqpError::user_deleted(user), |seat| seat.user == *user);
         }
@@ -246,6 +247,9 @@ impl Broker {
             }
             known(draft.directory.put_user_limits(user, limits), user)
         })?;
+        if let Some(quota) = self.quotas.get(user) {
+            quota.set(&self.limits_of(user));
+        }
         info!(target: "audit", by, %user, limits = shown, "user limits set");
         Ok(done)
     }

@@ -139,6 +139,8 @@ impl Vhost {
                 permit(Access::Read, at)?;
                 permit(Access::Write, Resource::exchange(&alternate, self.name()))?;
             }
+            let count = change.topology.graph.exchange_count();
+            self.check_exchange_limit(&wanted.name, count)?;
             change.add_exchange(wanted)
         })
     }

@@ -58,14 +58,14 @@ pub use vhost::{Durably, Topology, Vhost, VhostSettings};
 pub use vhosts::Entered;
 
 use alarms::{Alarms, MEASURE_EVERY};
-use census::Census;
+use census::{Census, Node};
 use checkpoints::{Checkpoints, Vhosts};
 use parameters::Parameters;
 use policies::Policies;
 use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
 
-use crate::auth::{Logins, SharedDirectory};
+use crate::auth::{Logins, Quota, SharedDirectory};
 use crate::base::{AmqpError, ConnectionId, LogPos, Name};
 use crate::config::Limit;
 use crate::store::{Durable, Log, Store, StoreError};
@@ -96,6 +96,9 @@ pub struct Broker {
     /// One change of them at a time.
     parameter_changes: Mutex<()>,
     census: Arc<Census>,
+    node: Arc<Node>,
+    /// Rates that users are held to, by name.
+    quotas: DashMap<Name, Arc<Quota>>,
     connections: DashMap<ConnectionId, Connected>,
     next_connection: AtomicU64,
     /// Why no connection may go on, once that is so.
@@ -132,8 +135,8 @@ impl Broker {
         let (timers, queue_ids) = (Arc::clone(&self.timers), Arc::clone(&self.queue_ids));
         let counters = Arc::clone(&self.counters);
         let policies = Policies::new(self.stack_policies);
-        let log = self.log().clone();
-        Vhost::new(name, log, timers, queue_ids, counters, policies)
+        let (log, node) = (self.log().clone(), Arc::clone(&self.node));
+        Vhost::new(name, log, timers, queue_ids, counters, policies, node)
     }
 
     /// The commit log.

@@ -7,13 +7,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::grants::Grants;
 use super::stats::ExchangeTally;
 use super::vhost::{Topology, Vhost};
-use crate::auth::Actor;
+use crate::auth::{Actor, Quota};
 use crate::base::{AmqpError, LogPos, Name, QueueId, clock};
 use crate::message::Message;
 use crate::queue::{Admission, Effects, QueueRef, Slot};
@@ -57,6 +58,12 @@ pub struct Publisher {
     tally: ExchangeTally,
     /// What its user may do; it may do all if there is none.
     grants: Option<Grants>,
+    /// The rates that its user is held to.
+    user_quota: Option<Arc<Quota>>,
+    /// Octets of bodies published in this batch.
+    bytes: u64,
+    /// How long the last batch asks its publisher to be quiet.
+    quiet: Duration,
 }
 
 /// A queue, and what was gathered for it.
@@ -107,6 +114,9 @@ impl Publisher {
             acked_in: Vec::new(),
             tally: ExchangeTally::default(),
             grants: None,
+            user_quota: None,
+            bytes: 0,
+            quiet: Duration::ZERO,
         }
     }
 
@@ -114,6 +124,27 @@ impl Publisher {
     pub fn held_to(mut self, actor: Actor) -> Self {
         self.grants = Some(Grants::new(actor));
         self
+    }
+
+    /// The same held to a user's rates; those of the vhost hold for all.
+    pub fn metered(mut self, quota: Arc<Quota>) -> Self {
+        self.user_quota = Some(quota);
+        self
+    }
+
+    /// How long what was flushed asks its publisher to be quiet.
+    pub fn take_quiet(&mut self) -> Duration {
+        std::mem::take(&mut self.quiet)
+    }
+
+    /// Holds the batch against the quotas.
+    fn charge(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let quotas = [Some(&self.vhost.quota), self.user_quota.as_ref()];
+        for quota in quotas.into_iter().flatten().filter(|q| q.is_set()) {
+            let quiet = quota.charge(self.published.into(), bytes, clock::monotonic());
+            self.quiet = self.quiet.max(quiet);
+        }
     }
 
     /// Whether its user may publish to an exchange, and there is such (A5.1): what is wrong must be
@@ -169,6 +200,7 @@ impl Publisher {
             self.route(&message, extra_keys);
         }
         self.published += 1;
+        self.bytes += message.body_len() as u64;
         self.tally.count(self.last.targets.len());
         if self.last.targets.is_empty() {
             return Routed::Nowhere;
@@ -198,6 +230,7 @@ impl Publisher {
         // Of an earlier batch, before anybody wanted to know.
         self.refused.clear();
         self.tally.flush();
+        self.charge();
         if self.touched.is_empty() && self.acked_in.is_empty() {
             self.published = 0;
             return Ok(LogPos::NONE);

@@ -18,6 +18,7 @@ use super::access_rows::{
 };
 use super::alarms::{Alarms, SystemProbe};
 use super::arguments;
+use super::census::{Census, Node};
 use super::checkpoints::Checkpoints;
 use super::exchanges::ExchangeDeclaration;
 use super::parameters::Parameters;
@@ -81,10 +82,15 @@ impl Broker {
             rows(&recovered, Table::GlobalParameters)?,
         );
         let policies = policies(&recovered, config.policies.stacking)?;
+        let node = Arc::new(Node {
+            limits: config.limits.of_node(),
+            ..Node::default()
+        });
         let new_vhost = |name: Name| {
             let (timers, queue_ids) = (Arc::clone(&timers), Arc::clone(&queue_ids));
             let (counters, policies) = (Arc::clone(&counters), policies(&name));
-            Vhost::new(name, log.clone(), timers, queue_ids, counters, policies)
+            let (log, node) = (log.clone(), Arc::clone(&node));
+            Vhost::new(name, log, timers, queue_ids, counters, policies, node)
         };
         let (vhosts, queues) = topology(&recovered, &queue_ids, new_vhost)?;
         let restored = messages(recovered, &log, &queues);
@@ -112,7 +118,9 @@ impl Broker {
             access_changes: Mutex::new(LogPos::NONE),
             parameters: ArcSwap::from_pointee(parameters),
             parameter_changes: Mutex::new(()),
-            census: Arc::default(),
+            census: Arc::new(Census::new(Arc::clone(&node))),
+            node,
+            quotas: DashMap::new(),
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
             closing: OnceLock::new(),

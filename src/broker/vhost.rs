@@ -15,12 +15,13 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::arguments::PropertiesView;
+use super::census::Node;
 use super::policies::Policies;
 use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, QueueRow, Row};
 use super::stats::{BrokerCounters, Ended, ExchangeStats};
 use super::timers::Timers;
-use crate::auth::Limits;
+use crate::auth::{Limit, Limits, Quota};
 use crate::base::{AmqpError, LogPos, Name, QueueId};
 use crate::codec::Properties;
 use crate::message::Message;
@@ -117,6 +118,9 @@ pub struct Vhost {
     name: Name,
     settings: ArcSwap<VhostSettings>,
     limits: ArcSwap<Limits>,
+    /// The rates among them.
+    pub(super) quota: Arc<Quota>,
+    node: Arc<Node>,
     /// It is deleted: nothing may change any more.
     deleted: AtomicBool,
     topology: ArcSwap<Topology>,
@@ -153,6 +157,7 @@ impl Vhost {
         queue_ids: Arc<AtomicU64>,
         counters: Arc<BrokerCounters>,
         policies: Policies,
+        node: Arc<Node>,
     ) -> Self {
         let mut topology = Topology::default();
         for (name, kind, internal) in PREDECLARED {
@@ -174,6 +179,8 @@ impl Vhost {
             name,
             settings: ArcSwap::default(),
             limits: ArcSwap::default(),
+            quota: Arc::default(),
+            node,
             deleted: AtomicBool::new(false),
             topology,
             changes: Mutex::new(()),
@@ -208,6 +215,7 @@ impl Vhost {
     }
 
     pub(super) fn set_limits(&self, limits: Limits) {
+        self.quota.set(&limits);
         self.limits.store(Arc::new(limits));
     }
 
@@ -277,7 +285,7 @@ impl Vhost {
         };
         topology.end = appended.as_ref().map_or(topology.end, |a| a.end());
         let end = topology.end;
-        self.topology.store(Arc::new(topology));
+        self.show(topology);
         if let Some(policies) = policies {
             self.policies.store(policies);
         }
@@ -297,7 +305,38 @@ impl Vhost {
 
     /// Sets the topology at start, from what is in the catalogue already.
     pub(super) fn restore(&self, topology: Topology) {
-        self.topology.store(Arc::new(topology));
+        self.show(topology);
+    }
+
+    fn show(&self, topology: Topology) {
+        let size = |t: &Topology| (t.queues.len(), t.graph.exchange_count());
+        let now = size(&topology);
+        let before = size(&self.topology.swap(Arc::new(topology)));
+        Node::recount(&self.node.queues, before.0, now.0);
+        Node::recount(&self.node.exchanges, before.1, now.1);
+    }
+
+    /// Whether there may be one more queue (A13).
+    pub(super) fn check_queue_limit(&self, name: &Name, count: usize) -> Result<(), AmqpError> {
+        if let Some(limit) = self.limits.load().reached(Limit::Queues, count as u64) {
+            return Err(AmqpError::queue_limit(name, &self.name, limit));
+        }
+        let all = self.node.queues.load(Ordering::Relaxed);
+        match self.node.limits.reached(Limit::Queues, all) {
+            Some(limit) => Err(AmqpError::cluster_queue_limit(name, limit)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there may be one more exchange. Those that every vhost has do not count.
+    pub(super) fn check_exchange_limit(&self, name: &Name, count: usize) -> Result<(), AmqpError> {
+        let declared = count.saturating_sub(PREDECLARED.len()) as u64;
+        let all = self.node.exchanges.load(Ordering::Relaxed);
+        let reached = self.limits.load().reached(Limit::Exchanges, declared);
+        match reached.or_else(|| self.node.limits.reached(Limit::Exchanges, all)) {
+            Some(limit) => Err(AmqpError::exchange_limit(name, &self.name, limit)),
+            None => Ok(()),
+        }
     }
 
     /// `value`, which rests on the topology as it is now.

@@ -14,7 +14,7 @@ use super::census::{Place, Seat};
 use super::rows::{Row, VhostRow};
 use super::vhost::{Durably, Vhost, VhostSettings};
 use super::{Broker, ConnectionId};
-use crate::auth::{Actor, Directory, Limits, Login};
+use crate::auth::{Actor, Directory, Limits, Login, Quota};
 use crate::base::{AmqpError, LogPos, Name};
 use crate::store::{Batch, Table};
 
@@ -26,6 +26,8 @@ pub struct Entered {
     pub actor: Actor,
     /// Its entry in the census. To be kept as long as the connection is open.
     pub seat: Seat,
+    /// The rates that the user is held to.
+    pub quota: Arc<Quota>,
 }
 
 impl Broker {
@@ -37,7 +39,7 @@ impl Broker {
     /// connection.open (A1.7).
     ///
     /// # Errors
-    /// 530: there is no such vhost, or the user has no business there.
+    /// 530: there is no such vhost, a limit is reached, or the user has no business there.
     pub fn enter(
         &self,
         id: ConnectionId,
@@ -51,18 +53,29 @@ impl Broker {
             user: actor.user().clone(),
             vhost: found.name().clone(),
         };
-        let seat = self.census.enter(id, place);
+        let of_user = self.limits_of(actor.user());
+        let seat = self.census.enter(id, place, &found.limits(), &of_user)?;
         // Only now: when the vhost or the user is deleted, either it is missing here, or this
         // connection is among those that are closed for it.
         self.vhost(vhost)
             .filter(|now| Arc::ptr_eq(now, &found))
             .ok_or_else(missing)?;
         actor.may_enter()?;
+        let quota = self.quotas.entry(actor.user().clone());
+        let quota = quota.or_insert_with(|| Arc::new(Quota::new(&of_user)));
         Ok(Entered {
+            quota: Arc::clone(&quota),
             vhost: found,
             actor,
             seat,
         })
+    }
+
+    /// A user's limits; one that is in no directory has none.
+    pub fn limits_of(&self, user: &Name) -> Limits {
+        let directory = self.directory.load();
+        let account = directory.account(user);
+        account.map_or_else(Limits::default, |account| account.limits.clone())
     }
 
     /// Creates a vhost, or changes its settings. Whether it is new.

@@ -258,3 +258,186 @@ fn a_vhost_keeps_its_settings_and_may_be_protected() {
     assert!(bench.broker.delete_vhost(&v, "test").unwrap().value);
     assert!(!bench.broker.delete_vhost(&v, "test").unwrap().value);
 }
+
+fn limits(set: &[(Limit, i64)]) -> Limits {
+    let mut limits = Limits::default();
+    for (limit, value) in set {
+        limits.set(*limit, *value);
+    }
+    limits
+}
+
+fn text_of<T>(result: Result<Durably<T>, AmqpError>) -> String {
+    result.map(|done| drop(done.value)).unwrap_err().text
+}
+
+#[test]
+fn a10_a_publisher_asks_again_when_the_directory_has_changed() {
+    let bench = Bench::new();
+    bench.declare_exchange("x", |_| ());
+    let put = |write: &str| {
+        let mut permission = permission("guest", "/");
+        permission.write = Pattern::new(write).unwrap();
+        done(bench.broker.put_permission(permission, "test"));
+    };
+    let (_, entered) = bench.enter("guest", "/");
+    let entered = entered.unwrap();
+    let mut publisher = Publisher::new(bench.vhost.clone()).held_to(entered.actor);
+    let mut publish = || {
+        publisher.check_exchange(b"x")?;
+        let message = message("x", "key", b"m", false);
+        publisher.check_keys(&message, &[])?;
+        publisher.publish(message, &[]);
+        publisher.flush().map(drop)
+    };
+    assert_eq!(publish(), Ok(()));
+    put("^y$");
+    assert_eq!(code(publish()), ReplyCode::AccessRefused);
+    put("^x$");
+    assert_eq!((publish(), publish()), (Ok(()), Ok(())));
+    let topic = |exchange: &str| {
+        let patterns = ["^allowed$", ""];
+        TopicPermission::new("guest".into(), "/".into(), exchange.into(), patterns).unwrap()
+    };
+    done(bench.broker.put_topic_permission(topic("x"), "test"));
+    assert_eq!(publish(), Ok(()), "no topic exchange");
+    done(
+        bench
+            .broker
+            .delete_permission(&"guest".into(), &"/".into(), "test"),
+    );
+    assert_eq!(code(publish()), ReplyCode::AccessRefused);
+}
+
+#[test]
+fn a10_topic_permissions_hold_for_every_key_and_are_dropped_at_once() {
+    let bench = Bench::new();
+    bench.declare_exchange("t", |wanted| wanted.kind = "topic".into());
+    let (_, entered) = bench.enter("guest", "/");
+    let mut publisher = Publisher::new(bench.vhost.clone()).held_to(entered.unwrap().actor);
+    let mut publish = |key: &str, extra: &[&'static str]| {
+        publisher.check_exchange(b"t").unwrap();
+        let extra: Vec<Bytes> = extra
+            .iter()
+            .map(|key| Bytes::from_static(key.as_bytes()))
+            .collect();
+        let message = message("t", key, b"m", false);
+        publisher.check_keys(&message, &extra)?;
+        publisher.publish(message, &extra);
+        publisher.flush().map(drop)
+    };
+    assert_eq!(publish("b", &[]), Ok(()));
+    let permission =
+        TopicPermission::new("guest".into(), "/".into(), "t".into(), ["^a", ""]).unwrap();
+    done(bench.broker.put_topic_permission(permission, "test"));
+    assert_eq!(publish("a", &[]), Ok(()));
+    assert_eq!(code(publish("b", &[])), ReplyCode::AccessRefused);
+    assert_eq!(publish("a", &["ab"]), Ok(()));
+    assert_eq!(code(publish("a", &["b"])), ReplyCode::AccessRefused);
+    done(
+        bench
+            .broker
+            .delete_topic_permissions(&"guest".into(), &"/".into(), None, "test"),
+    );
+    assert_eq!(publish("b", &["c"]), Ok(()));
+}
+
+#[test]
+fn a10_queues_and_exchanges_are_held_to_the_limits_of_vhost_and_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = crate::config::Config {
+        data_dir: dir.path().join("data"),
+        ..Default::default()
+    };
+    config.limits.queues = 3;
+    config.limits.exchanges = 2;
+    let broker = Broker::open(&config).unwrap();
+    let vhost = broker.vhost("/").unwrap();
+    let set =
+        |set: &[(Limit, i64)]| done(broker.put_vhost_limits(&"/".into(), limits(set), "test"));
+    let queue = |name: &str| vhost.declare_queue(&plain(name), HERE);
+    let exchange = |name: &str| vhost.declare_exchange(&exchange(name));
+    set(&[(Limit::Queues, 1), (Limit::Exchanges, 1)]);
+    let first = done(queue("a"));
+    assert_eq!(done(queue("a")), first, "it is there");
+    assert_eq!(
+        text_of(queue("b")),
+        "PRECONDITION_FAILED - cannot declare queue 'b': queue limit in vhost '/' (1) is reached"
+    );
+    done(exchange("a"));
+    assert_eq!(
+        text_of(exchange("b")),
+        "PRECONDITION_FAILED - cannot declare exchange 'b' in vhost '/': exchange limit of 1 is reached"
+    );
+    set(&[]);
+    done(exchange("b"));
+    assert!(text_of(exchange("c")).ends_with("exchange limit of 2 is reached"));
+    let _ = (done(queue("b")), done(queue("c")));
+    assert_eq!(
+        text_of(queue("d")),
+        "PRECONDITION_FAILED - cannot declare queue 'd': queue limit in cluster (3) is reached"
+    );
+    done(vhost.delete_queue(&"a".into(), DeleteIf::default(), HERE));
+    done(queue("d"));
+}
+
+#[test]
+fn a4_7_a_vhosts_type_of_queue_is_that_of_declarations_without_one() {
+    let bench = Bench::new();
+    let settings = VhostSettings {
+        default_queue_type: Some(QueueKind::Quorum),
+        ..VhostSettings::default()
+    };
+    done(bench.broker.put_vhost(&"/".into(), settings, "test"));
+    let kind = |name: &str, change: fn(&mut QueueDeclaration)| bench.declare(name, change).kind;
+    assert_eq!(kind("durable", |w| w.durable = true), QueueKind::Quorum);
+    assert_eq!(
+        kind("durable", |w| w.durable = true),
+        QueueKind::Quorum,
+        "again"
+    );
+    assert_eq!(kind("transient", |_| ()), QueueKind::Classic);
+    let exclusive = |w: &mut QueueDeclaration| (w.durable, w.exclusive) = (true, true);
+    assert_eq!(kind("exclusive", exclusive), QueueKind::Classic);
+    let named = |w: &mut QueueDeclaration| {
+        w.durable = true;
+        w.arguments = argument("x-queue-type", Value::LongStr(b"classic"));
+    };
+    assert_eq!(kind("named", named), QueueKind::Classic);
+}
+
+#[test]
+fn who_passes_a_quota_is_asked_to_be_quiet_and_others_are_not() {
+    let bench = Bench::new();
+    bench.populate();
+    bench.declare("q", |_| ());
+    let rate = limits(&[(Limit::MessageRate, 10)]);
+    done(
+        bench
+            .broker
+            .put_user_limits(&"u".into(), rate.clone(), "test"),
+    );
+    let quiet = |user: &str, vhost: &str| {
+        let (_, entered) = bench.enter(user, vhost);
+        let entered = entered.unwrap();
+        let mut publisher = Publisher::new(entered.vhost).metered(entered.quota);
+        for _ in 0..100 {
+            publisher.check_exchange(b"").unwrap();
+            publisher.publish(message("", "q", b"m", false), &[]);
+        }
+        publisher.flush().unwrap();
+        publisher.take_quiet()
+    };
+    let minimum = std::time::Duration::from_secs(9);
+    assert!(quiet("u", "v") > minimum);
+    assert!(quiet("guest", "/").is_zero());
+    done(
+        bench
+            .broker
+            .put_user_limits(&"u".into(), Limits::default(), "test"),
+    );
+    assert!(quiet("u", "v").is_zero());
+    done(bench.broker.put_vhost_limits(&"/".into(), rate, "test"));
+    assert!(quiet("guest", "/") > minimum);
+    assert!(quiet("u", "v").is_zero());
+}
