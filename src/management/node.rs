@@ -1,5 +1,5 @@
-//! The node as the API and the metrics show it: its name, where it listens, and what the system says
-//! of its process.
+//! The node as the API and the metrics show it: its name, where it listens, and how many files its
+//! process has open. Memory and disk are measured for the alarms.
 //!
 //! Owns the reading of `/proc`; a figure that cannot be read is absent, never made up.
 
@@ -51,18 +51,10 @@ impl Node {
     pub(super) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-
-    /// Octets free on the disk of the data directory.
-    pub(super) fn disk_free_bytes(&self) -> Option<u64> {
-        let found = rustix::fs::statvfs(&self.data_dir).ok()?;
-        Some(found.f_bavail.saturating_mul(found.f_frsize))
-    }
 }
 
 /// What the system says of this process now.
 pub(super) struct Process {
-    /// Octets of memory that are resident.
-    pub(super) resident_bytes: Option<u64>,
     /// Open files, sockets included.
     pub(super) open_files: Option<u64>,
     /// Open sockets.
@@ -75,19 +67,11 @@ impl Process {
     pub(super) fn now() -> Self {
         let (open_files, open_sockets) = descriptors().unzip();
         Process {
-            resident_bytes: resident_bytes(),
             open_files,
             open_sockets,
             files_max: getrlimit(Resource::Nofile).current,
         }
     }
-}
-
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    let page_size = u64::try_from(rustix::param::page_size()).ok()?;
-    Some(pages.saturating_mul(page_size))
 }
 
 fn descriptors() -> Option<(u64, u64)> {
@@ -101,16 +85,6 @@ fn descriptors() -> Option<(u64, u64)> {
     Some((open, sockets))
 }
 
-/// Octets of memory of the machine.
-pub(super) fn machine_memory_bytes() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib.saturating_mul(1024))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,13 +92,10 @@ mod tests {
     #[test]
     fn the_system_is_asked() {
         let process = Process::now();
-        assert!(process.resident_bytes.unwrap() > 1024 * 1024);
         let open = process.open_files.unwrap();
         assert!(open >= 3 && open >= process.open_sockets.unwrap());
         assert!(process.files_max.unwrap() >= open);
-        assert!(machine_memory_bytes().unwrap() > process.resident_bytes.unwrap());
         let node = Node::new(".".into(), vec![]);
-        assert!(node.disk_free_bytes().is_some());
         assert!(node.name().starts_with("warren@") && node.name().len() > 7);
     }
 }

@@ -233,6 +233,8 @@ fn checks() -> Router<Context> {
             "/protocol-listener/{protocols}",
             get(health::protocol_listener),
         )
+        .route("/alarms", get(health::alarms))
+        .route("/local-alarms", get(health::alarms))
         .route("/virtual-hosts", get(health::virtual_hosts))
         .route("/node-is-quorum-critical", get(health::single_node))
         .route("/node-is-mirror-sync-critical", get(health::single_node))

@@ -7,6 +7,7 @@
 mod config;
 mod disk;
 mod flags;
+mod management;
 mod signals;
 mod start;
 #[path = "../support/mod.rs"]

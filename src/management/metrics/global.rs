@@ -261,6 +261,7 @@ pub(super) fn messages(page: &mut Page<'_>, context: &Context) -> fmt::Result {
 /// The process, the machine and the log.
 pub(super) fn node(page: &mut Page<'_>, context: &Context) -> fmt::Result {
     let process = Process::now();
+    let alarms = context.broker.alarms().view();
     let known = [
         (
             "process_open_fds",
@@ -280,12 +281,32 @@ pub(super) fn node(page: &mut Page<'_>, context: &Context) -> fmt::Result {
         (
             "process_resident_memory_bytes",
             "Octets of memory that are resident",
-            process.resident_bytes,
+            Some(alarms.memory_used_bytes),
+        ),
+        (
+            "resident_memory_limit_bytes",
+            "Octets of memory from which on publishers are stopped",
+            Some(alarms.memory_limit_bytes),
         ),
         (
             "disk_space_available_bytes",
             "Octets free on the disk of the data directory",
-            context.node.disk_free_bytes(),
+            Some(alarms.disk_free_bytes),
+        ),
+        (
+            "disk_space_available_limit_bytes",
+            "Octets of free disk below which publishers are stopped",
+            Some(alarms.disk_limit_bytes),
+        ),
+        (
+            "alarms_memory_used_watermark",
+            "1 if publishers are stopped as memory is low",
+            Some(alarms.memory_alarm.into()),
+        ),
+        (
+            "alarms_free_disk_space_watermark",
+            "1 if publishers are stopped as the disk is full",
+            Some(alarms.disk_alarm.into()),
         ),
         (
             "erlang_uptime_seconds",

@@ -77,6 +77,26 @@ fn canonical(name: &str) -> &str {
     }
 }
 
+/// GET /health/checks/alarms and /local-alarms, which are the same on one node.
+pub(in super::super) async fn alarms(
+    State(context): State<Context>,
+    _: Access<Management>,
+) -> Response {
+    let view = context.broker.alarms().view();
+    let raised = [("memory", view.memory_alarm), ("disk", view.disk_alarm)];
+    let raised = raised.into_iter().filter(|(_, is)| *is);
+    let alarms: Vec<Value> = raised
+        .map(|(resource, _)| json!({ "node": context.node.name(), "resource": resource }))
+        .collect();
+    match alarms.is_empty() {
+        true => answer(None, json!({})),
+        false => answer(
+            Some("There are alarms in effect in the cluster"),
+            json!({ "alarms": alarms }),
+        ),
+    }
+}
+
 /// GET /health/checks/virtual-hosts: a vhost that is there serves.
 pub(in super::super) async fn virtual_hosts(_: Access<Management>) -> Response {
     answer(None, json!({}))

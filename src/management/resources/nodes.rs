@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::Context;
 use super::super::access::{Access, Monitor};
-use super::super::node::{Process, machine_memory_bytes};
+use super::super::node::Process;
 use super::super::object::{Columns, Object};
 use super::super::query::{self, Params};
 use super::overview::exchange_types;
@@ -51,12 +51,18 @@ fn node(context: &Context, columns: &Columns) -> Map<String, Value> {
             object.put(field, figure);
         }
     };
-    put_known("mem_used", process.resident_bytes);
     put_known("fd_used", process.open_files);
     put_known("fd_total", process.files_max);
     put_known("sockets_used", process.open_sockets);
-    put_known("disk_free", node.disk_free_bytes());
-    put_known("memory_total", machine_memory_bytes());
+    let alarms = context.broker.alarms().view();
+    object
+        .put("mem_used", alarms.memory_used_bytes)
+        .put("mem_limit", alarms.memory_limit_bytes)
+        .put("mem_alarm", alarms.memory_alarm)
+        .put("mem_calculation_strategy", "rss")
+        .put("disk_free", alarms.disk_free_bytes)
+        .put("disk_free_limit", alarms.disk_limit_bytes)
+        .put("disk_free_alarm", alarms.disk_alarm);
     object.finish()
 }
 
