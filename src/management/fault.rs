@@ -8,6 +8,8 @@ use serde_json::json;
 use crate::base::AmqpError;
 use crate::base::reply::ApiError;
 use crate::broker::ChangeError;
+use crate::broker::definitions::ImportError;
+use crate::broker::parameters::ParameterError;
 use crate::broker::policies::PolicyError;
 
 /// Browsers ask for a password when they read this.
@@ -36,6 +38,21 @@ impl From<ChangeError> for ApiError {
             }
             ChangeError::Protected(_) => ApiError::precondition_failed(text),
             ChangeError::Log => AmqpError::internal().into(),
+        }
+    }
+}
+
+impl From<ImportError> for ApiError {
+    fn from(fault: ImportError) -> Self {
+        ApiError::bad_request(fault.to_string())
+    }
+}
+
+impl From<ParameterError> for ApiError {
+    fn from(fault: ParameterError) -> Self {
+        match fault {
+            ParameterError::Log(fault) => fault.into(),
+            other => ApiError::bad_request(other.to_string()),
         }
     }
 }

@@ -4,8 +4,8 @@ use axum::Router;
 use axum::routing::{any, delete, get, post, put};
 
 use super::resources::{
-    bindings, channels, connections, consumers, exchanges, health, limits, messages, nodes,
-    overview, permissions, policies, queues, users, vhosts,
+    bindings, channels, connections, consumers, definitions, exchanges, health, limits, messages,
+    nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use super::{Context, pages};
 
@@ -24,6 +24,7 @@ fn paths() -> Router<Context> {
         .merge(of_clients())
         .merge(of_users())
         .merge(of_policies())
+        .merge(of_definitions())
         .nest("/health/checks", checks())
         .merge(absent())
 }
@@ -168,6 +169,35 @@ fn of_policies() -> Router<Context> {
         .route(
             "/warren/queues/{vhost}/{name}/explain",
             get(policies::explain),
+        )
+}
+
+fn of_definitions() -> Router<Context> {
+    Router::new()
+        .route("/definitions", get(definitions::get).post(definitions::put))
+        .route(
+            "/all-configuration",
+            get(definitions::get).post(definitions::put),
+        )
+        .route(
+            "/definitions/{vhost}",
+            get(definitions::get_vhost).post(definitions::put_vhost),
+        )
+        .route("/parameters", get(parameters::all))
+        .route("/parameters/{component}", get(parameters::of_component))
+        .route("/parameters/{component}/{vhost}", get(parameters::of_vhost))
+        .route(
+            "/parameters/{component}/{vhost}/{name}",
+            get(parameters::get)
+                .put(parameters::set)
+                .delete(parameters::delete),
+        )
+        .route("/global-parameters", get(parameters::all_global))
+        .route(
+            "/global-parameters/{name}",
+            get(parameters::get_global)
+                .put(parameters::set_global)
+                .delete(parameters::delete_global),
         )
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::indexing_slicing)]
 
 mod config;
+mod definitions;
 mod disk;
 mod flags;
 mod management;
