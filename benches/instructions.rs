@@ -113,7 +113,7 @@ fn compare(record: bool) -> ExitCode {
 fn count(number: usize) -> u64 {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .args(["--collect-atstart=no", "--toggle-collect=*counted*"])
+        .args(["--collect-atstart=no", "--toggle-collect=*measured_work*"])
         .arg(env::current_exe().unwrap())
         .args(["--scenario", &number.to_string()])
         .output()
@@ -130,9 +130,9 @@ fn count(number: usize) -> u64 {
     }
 }
 
-/// What callgrind collects: `work`, and nothing outside.
+/// What callgrind collects, by this name: `work`, and nothing outside.
 #[inline(never)]
-fn counted<R>(work: impl FnOnce() -> R) -> R {
+fn measured_work<R>(work: impl FnOnce() -> R) -> R {
     black_box(work())
 }
 
@@ -204,7 +204,7 @@ fn repeat(ops: usize, mut prepare: impl FnMut(), mut work: impl FnMut(bool)) -> 
 /// Has the work counted if `on`.
 fn counted_if<R>(on: bool, work: impl FnOnce() -> R) -> R {
     match on {
-        true => counted(work),
+        true => measured_work(work),
         false => work(),
     }
 }
