@@ -183,6 +183,7 @@ fn apply(op: &Op, graph: &mut Graph<u32>, model: &mut Model) {
                 arguments: Bytes::new(),
                 alternate: alternate.map(Name::from),
                 hash_on: HashOn::default(),
+                dedup: None,
                 history_len: 0,
                 delayed: false,
             });
@@ -333,8 +334,14 @@ fn check(graph: &Graph<u32>, model: &Model, message: &Message, out: &mut Routes<
     }
 }
 
+/// Histories of each test; `WARREN_ROUTER_CASES` asks for more.
+fn cases() -> u32 {
+    let asked = std::env::var("WARREN_ROUTER_CASES").ok();
+    asked.map_or(600, |cases| cases.parse().expect("a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn every_history_routes_as_the_model(
