@@ -78,6 +78,12 @@ pub const MEMORY_WATERMARK: f64 = 0.6;
 /// The room on the disk below which publishers are stopped, in octets (A1.15).
 pub const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
 
+/// Ids that a window for deduplication remembers unless told otherwise (A3.21).
+pub const DEDUP_SIZE: u64 = 128;
+
+/// The most ids that it can be told to remember: about 30 MB.
+pub const DEDUP_SIZE_MAX: i64 = 100_000;
+
 /// The longest delay of a message, ms: what a timer of RabbitMQ's plugin can be set to (A3.11).
 pub const DELAY_MAX_MS: u64 = u32::MAX as u64;
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::arguments::{self, Compared};
+use super::dedup::WindowOf;
+use super::queue_arguments;
 use super::rows::{BindingRow, ExchangeRow};
 use super::stores;
 use super::vhost::{Change, Durably, Vhost};
@@ -68,6 +70,10 @@ impl ExchangeDeclaration {
             hash_on: match kind {
                 ExchangeKind::ConsistentHash => arguments::hash_on(table, at)?,
                 _ => HashOn::default(),
+            },
+            dedup: match kind {
+                ExchangeKind::Deduplication => Some(queue_arguments::dedup_rule(table, at)?),
+                _ => queue_arguments::dedup(table, at)?,
             },
             history_len: match kind {
                 ExchangeKind::RecentHistory => arguments::history_len(table)?,
@@ -272,12 +278,20 @@ impl Change<'_> {
         let mut spec = wanted.spec(self.vhost.name())?;
         spec.alternate = self.vhost.alternate_of(&spec.name, spec.alternate);
         let store = stores::options(&spec);
+        let rule = spec.dedup.clone();
         if spec.durable {
             self.put(Table::Exchanges, &ExchangeRow::of(self.vhost.name(), &spec));
         }
         self.topology.graph.insert(spec);
         if let Some(options) = store {
             self.add_store(&wanted.name, wanted.durable, options);
+        }
+        if let Some(rule) = rule {
+            self.add_window(
+                WindowOf::Exchange(wanted.name.clone()),
+                rule,
+                wanted.durable,
+            );
         }
         self.changed = true;
         Ok(())

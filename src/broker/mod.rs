@@ -12,6 +12,7 @@ mod arguments;
 mod census;
 mod checkpoints;
 mod consume;
+mod dedup;
 pub mod definitions;
 mod exchanges;
 mod first_start;

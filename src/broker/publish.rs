@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::dedup::{Fresh, Look};
 use super::grants::Grants;
 use super::stats::ExchangeTally;
 use super::vhost::{Topology, Vhost};
@@ -52,6 +53,8 @@ pub struct Publisher {
     /// Messages published in this batch.
     published: u32,
     refused: Vec<u32>,
+    /// From the first on that a window must look at: what follows stays behind it.
+    held: Vec<Held>,
     /// Acked within this batch, and where.
     acked: Vec<LogPos>,
     acked_in: Vec<QueueRef>,
@@ -80,6 +83,13 @@ struct Gathered {
     number: u32,
 }
 
+/// A message that is given to queues, or dropped, at the flush.
+struct Held {
+    message: Message,
+    extra_keys: Vec<Bytes>,
+    number: u32,
+}
+
 /// The route of the last message: most publishers send many messages the same way.
 #[derive(Default)]
 struct LastRoute {
@@ -91,6 +101,8 @@ struct LastRoute {
     any_durable: bool,
     /// Any of them is a client's queue, and not an exchange's store.
     arrives: bool,
+    /// The exchange or a queue drops what it has seen (A3.21).
+    watched: bool,
 }
 
 impl Publisher {
@@ -110,6 +122,7 @@ impl Publisher {
             effects: Effects::default(),
             published: 0,
             refused: Vec::new(),
+            held: Vec::new(),
             acked: Vec::new(),
             acked_in: Vec::new(),
             tally: ExchangeTally::default(),
@@ -150,7 +163,7 @@ impl Publisher {
     /// Whether its user may publish to an exchange, and there is such (A5.1): what is wrong must be
     /// said before the content is looked at.
     pub fn check_exchange(&mut self, exchange: &[u8]) -> Result<(), AmqpError> {
-        if self.touched.is_empty() {
+        if self.touched.is_empty() && self.held.is_empty() {
             self.begin_batch();
         }
         if self.last.known && self.last.exchange == exchange {
@@ -205,15 +218,78 @@ impl Publisher {
         if self.last.targets.is_empty() {
             return Routed::Nowhere;
         }
-        let record = match self.last.any_durable && self.is_kept(&message) {
-            true => Some(self.record(&message)),
-            false => None,
-        };
-        self.gather(record, message);
+        let number = self.published - 1;
+        if self.last.watched || !self.held.is_empty() {
+            self.held.push(Held {
+                message,
+                extra_keys: extra_keys.to_vec(),
+                number,
+            });
+        } else {
+            self.keep(message, number);
+        }
         match self.last.arrives {
             true => Routed::ToQueues,
             false => Routed::Nowhere,
         }
+    }
+
+    /// Writes the record of a message that goes the last route, and gathers it.
+    fn keep(&mut self, message: Message, number: u32) {
+        let record = match self.last.any_durable && self.is_kept(&message) {
+            true => Some(self.record(&message)),
+            false => None,
+        };
+        self.gather(record, message, number);
+    }
+
+    /// Keeps what was held, but for what a window has seen.
+    fn keep_held(&mut self, look: &mut Look<'_>) {
+        for held in std::mem::take(&mut self.held) {
+            let Held {
+                message,
+                extra_keys,
+                number,
+            } = held;
+            self.route(&message, &extra_keys);
+            let first = look.fresh_len();
+            let topology = Arc::clone(&self.topology);
+            let window = topology.exchange_windows.get(message.exchange());
+            if window.is_some_and(|window| !look.admits(window, &message, number, None)) {
+                continue;
+            }
+            let targets = &self.targets;
+            self.last.targets.retain(|&target| {
+                let queue = targets.get(target as usize).map(|target| &target.queue);
+                let window = queue.and_then(|queue| topology.queue_windows.get(&queue.name));
+                window.is_none_or(|window| {
+                    look.admits(window, &message, number, queue.map(|queue| queue.id))
+                })
+            });
+            // What is left of the route is this message's alone.
+            self.last.known = false;
+            if !self.last.targets.is_empty() {
+                self.keep(message, number);
+            }
+            for fresh in look.fresh_from(first) {
+                let window = self.number_of(&fresh.window);
+                self.last.targets.clear();
+                self.last.targets.push(window);
+                self.last.any_durable = fresh.window.durable;
+                self.keep(fresh.mark.to_message(), number);
+            }
+        }
+    }
+
+    /// The number of a queue among the targets.
+    fn number_of(&mut self, queue: &QueueRef) -> u32 {
+        *self.by_queue.entry(queue.id).or_insert_with(|| {
+            self.targets.push(Target {
+                queue: queue.clone(),
+                messages: Vec::new(),
+            });
+            (self.targets.len() - 1) as u32
+        })
     }
 
     /// A message of the batch that goes by no queue: it has a number all the same.
@@ -231,9 +307,15 @@ impl Publisher {
         self.refused.clear();
         self.tally.flush();
         self.charge();
-        if self.touched.is_empty() && self.acked_in.is_empty() {
+        if self.touched.is_empty() && self.acked_in.is_empty() && self.held.is_empty() {
             self.published = 0;
             return Ok(LogPos::NONE);
+        }
+        let vhost = Arc::clone(&self.vhost);
+        // Until all has its place in the log.
+        let mut look = (!self.held.is_empty()).then(|| vhost.look(self.stamped_ms));
+        if let Some(look) = &mut look {
+            self.keep_held(look);
         }
         let appended = match self.records.is_empty() {
             true => None,
@@ -247,6 +329,9 @@ impl Publisher {
                 Some(appended.inspect_err(|_| self.drop_gathered())?)
             }
         };
+        let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
+        let (waits_for, fresh) = look.map(|look| look.end(end)).unwrap_or_default();
+        let mut refusals = Vec::new();
         for number in self.touched.drain(..) {
             let Some(target) = self.targets.get_mut(number as usize) else {
                 continue;
@@ -261,6 +346,7 @@ impl Publisher {
                 let admission = queue.publish(pos, gathered.message, now_ms, &mut self.effects);
                 if admission == Admission::Refused {
                     self.refused.push(gathered.number);
+                    refusals.push((gathered.number, target.queue.id));
                 }
             }
             queue.dispatch(&mut self.effects);
@@ -275,10 +361,18 @@ impl Publisher {
         }
         self.refused.sort_unstable();
         self.refused.dedup();
-        let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
+        let refused: Vec<Fresh> = fresh
+            .into_iter()
+            .filter(|fresh| {
+                refusals.iter().any(|&(number, queue)| {
+                    number == fresh.number && fresh.queue.is_none_or(|own| own == queue)
+                })
+            })
+            .collect();
+        self.vhost.forget_seen(&refused)?;
         self.published = 0;
         self.forget_excess();
-        Ok(end)
+        Ok(end.max(waits_for))
     }
 
     /// Acks a message as a part of the next batch in the log, which is whole or not there after a
@@ -329,16 +423,14 @@ impl Publisher {
         self.last.targets.clear();
         self.last.any_durable = false;
         self.last.arrives = false;
+        let topology = Arc::clone(&self.topology);
+        let queues_watch = &topology.queue_windows;
+        self.last.watched = topology.exchange_windows.contains_key(message.exchange());
         for queue in queues {
             self.last.any_durable |= queue.durable;
             self.last.arrives |= !queue.is_store;
-            let number = *self.by_queue.entry(queue.id).or_insert_with(|| {
-                self.targets.push(Target {
-                    queue: queue.clone(),
-                    messages: Vec::new(),
-                });
-                (self.targets.len() - 1) as u32
-            });
+            self.last.watched |= !queue.is_store && queues_watch.contains_key(&queue.name);
+            let number = self.number_of(&queue);
             self.last.targets.push(number);
         }
         self.last.known = extra_keys.is_empty() && self.routes.cacheable();
@@ -372,9 +464,8 @@ impl Publisher {
         message.with_logged(|parts| records.publish(stamped_ms, durable, parts))
     }
 
-    fn gather(&mut self, record: Option<RecordOffset>, message: Message) {
+    fn gather(&mut self, record: Option<RecordOffset>, message: Message, batch_number: u32) {
         let mut message = Some(message);
-        let batch_number = self.published - 1;
         let (last, rest) = match self.last.targets.split_last() {
             Some(split) => split,
             None => return,

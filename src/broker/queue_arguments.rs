@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 
-use crate::base::limits::{EXPIRY_MAX_MS, PRIORITY_MAX};
+use crate::base::limits::{DEDUP_SIZE_MAX, EXPIRY_MAX_MS, PRIORITY_MAX};
 use crate::base::{AmqpError, ArgFault, Resource};
 use crate::codec::{RawTable, Value};
+use crate::message::Dedup;
 use crate::queue::{DeadLetter, Overflow, QueueKind, QueueOptions};
 
 /// An argument, which types of queue take it, and what policies may make of it (A9).
@@ -140,6 +141,11 @@ const KNOWN: &[Known] = &[
     both("x-delivery-limit").limit(i64::MIN, i64::MAX, "delivery limit"),
     // 4.3: quorum queues only (A6.13).
     both("x-consumer-timeout").limit(0, EXPIRY_MAX_MS, "consumer timeout"),
+    // Of plugins, for RabbitMQ (A3.21).
+    both("x-message-deduplication"),
+    both("x-cache-size"),
+    both("x-cache-ttl"),
+    both("x-deduplication-header"),
     quorum("x-quorum-initial-group-size"),
     quorum("x-max-in-memory-length").limit(0, i64::MAX, "maximum memory in bytes"),
     quorum("x-max-in-memory-bytes").limit(0, i64::MAX, "maximum memory in bytes"),
@@ -149,10 +155,6 @@ const KNOWN: &[Known] = &[
     stream("x-stream-filter-size-bytes"),
     stream("x-initial-cluster-size"),
 ];
-
-/// Refused on every queue, since to take it and do nothing would double messages against the
-/// client's will.
-const REFUSED: &[&str] = &["x-message-deduplication"];
 
 /// Failed deliveries after which a quorum queue gives a message up, unless told otherwise (A6.14).
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
@@ -237,6 +239,7 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
         delivery_limit: read.delivery_limit(kind)?,
         single_active: read.flag("x-single-active-consumer")?,
         consumer_timeout_ms: read.duration_ms("x-consumer-timeout")?,
+        dedup: dedup(table, at)?,
         delays: false,
     })
 }
@@ -244,6 +247,20 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
 mod merge;
 
 pub(super) use merge::{By, Given, choose, merged, policy_key, takes_policy_key};
+
+/// How a queue or an exchange is to drop what it has seen already (A3.21).
+pub(super) fn dedup(table: &RawTable, at: Resource<'_>) -> Result<Option<Dedup>, AmqpError> {
+    let read = Reader { table, at };
+    if !read.flag("x-message-deduplication")? {
+        return Ok(None);
+    }
+    read.dedup().map(Some)
+}
+
+/// The same where the type of an exchange says so, and not an argument.
+pub(super) fn dedup_rule(table: &RawTable, at: Resource<'_>) -> Result<Dedup, AmqpError> {
+    Reader { table, at }.dedup()
+}
 
 /// What the arguments of basic.consume ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,6 +326,27 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn dedup(&self) -> Result<Dedup, AmqpError> {
+        let default = Dedup::default();
+        let size = match self.integer("x-cache-size")? {
+            Some(0) => return self.fault("x-cache-size", ArgFault::ValueZero),
+            Some(n) if n > DEDUP_SIZE_MAX => {
+                return self.fault("x-cache-size", ArgFault::ValueTooLarge(n));
+            }
+            _ => self.count("x-cache-size")?,
+        };
+        let ttl_ms = match self.duration_ms("x-cache-ttl")? {
+            Some(0) => return self.fault("x-cache-ttl", ArgFault::ValueZero),
+            ttl_ms => ttl_ms,
+        };
+        let header = self.string("x-deduplication-header")?;
+        Ok(Dedup {
+            size: size.unwrap_or(default.size),
+            ttl_ms,
+            header: header.map_or(default.header, str::to_owned),
+        })
+    }
+
     fn max_priority(&self) -> Result<u8, AmqpError> {
         let name = "x-max-priority";
         match self.integer(name)? {
@@ -351,9 +389,6 @@ impl<'a> Reader<'a> {
 
     /// Whether all arguments are ones that queues of this type take.
     fn fit(&self, kind: QueueKind) -> Result<(), AmqpError> {
-        if let Some(name) = REFUSED.iter().find(|name| self.table.get(name).is_some()) {
-            return Err(AmqpError::unsupported_arg(name, self.at));
-        }
         let foreign = KNOWN.iter().filter(|known| !known.takes(kind));
         match foreign
             .map(|known| known.name)
@@ -434,6 +469,7 @@ mod tests {
             delivery_limit: Some(3),
             single_active: true,
             consumer_timeout_ms: Some(9),
+            dedup: None,
             delays: false,
         };
         assert_eq!(options, Ok(expected));

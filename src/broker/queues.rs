@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::arguments::{self, Compared};
+use super::dedup::WindowOf;
 use super::exchanges::RESERVED_PREFIX;
 use super::queue_arguments;
 use super::rows::QueueRow;
@@ -359,6 +360,9 @@ impl Change<'_> {
             self.put(Table::Queues, &QueueRow::of(&queue, arguments));
         }
         self.topology.queues.insert(name.clone(), queue.clone());
+        if let Some(rule) = queue.settings().options.dedup.clone() {
+            self.add_window(WindowOf::Queue(name.clone()), rule, queue.durable);
+        }
         self.changed = true;
         queue
     }
@@ -369,6 +373,7 @@ impl Change<'_> {
         if queue.durable {
             self.delete(Table::Queues, &QueueRow::of(queue, Bytes::new()));
         }
+        self.remove_window(&WindowOf::Queue(queue.name.clone()));
         let removed = self
             .topology
             .graph

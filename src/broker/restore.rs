@@ -24,7 +24,9 @@ use super::exchanges::ExchangeDeclaration;
 use super::parameters::Parameters;
 use super::policies::{Policies, PolicyKind, PolicyRow};
 use super::queue_arguments;
-use super::rows::{BindingRow, DestinationRow, ExchangeRow, QueueRow, Row, RowError, VhostRow};
+use super::rows::{
+    BindingRow, DestinationRow, ExchangeRow, QueueRow, RoleRow, Row, RowError, VhostRow,
+};
 use super::stats::{BrokerCounters, Course};
 use super::stores;
 use super::timers::Timers;
@@ -102,6 +104,7 @@ impl Broker {
             took_ms = began.elapsed().as_millis() as u64,
             "data directory opened"
         );
+        vhosts.values().for_each(|vhost| vhost.restore_windows());
         let failure = Arc::new(LogWatch::default());
         // Nothing ever ends so far out: the call comes when the log fails.
         log.notify_when_durable(LogPos(u64::MAX), failure.clone());
@@ -173,7 +176,7 @@ fn topology(
     new_vhost: impl Fn(Name) -> Vhost,
 ) -> Result<(Vhosts, Queues), OpenError> {
     let mut highest = recovered.highest_queue_id;
-    let queue_rows = rows::<QueueRow>(recovered, Table::Queues)?;
+    let mut queue_rows = rows::<QueueRow>(recovered, Table::Queues)?;
     highest = queue_rows
         .iter()
         .map(|row| row.id)
@@ -204,14 +207,19 @@ fn topology(
         }
     }
     let mut queues = Queues::new();
+    // What clients see first: the others belong to it.
+    queue_rows.sort_by_key(|row| row.role != RoleRow::Client);
     for row in queue_rows {
         if let (Some(draft), Some(vhost)) = (drafts.get_mut(&row.vhost), vhosts.get(&row.vhost)) {
-            let queue = match row.is_store {
-                true => stores::restore(&mut draft.graph, row),
-                false => {
+            let queue = match row.role {
+                RoleRow::Client => {
                     let queue = restore_queue(vhost, row);
                     draft.queues.insert(queue.name.clone(), queue.clone());
                     Some(queue)
+                }
+                RoleRow::Store => stores::restore(&mut draft.graph, row),
+                RoleRow::ExchangeWindow | RoleRow::QueueWindow => {
+                    stores::restore_window(draft, row)
                 }
             };
             queues.extend(queue.map(|queue| (queue.id, queue)));

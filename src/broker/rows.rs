@@ -45,9 +45,23 @@ pub(super) struct QueueRow {
     pub(super) name: Name,
     pub(super) auto_delete: bool,
     pub(super) arguments: Bytes,
-    /// It is the store of the durable exchange of its name.
+    /// Whose it is.
     #[serde(default)]
-    pub(super) is_store: bool,
+    pub(super) role: RoleRow,
+}
+
+/// What a queue is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum RoleRow {
+    /// For clients.
+    #[default]
+    Client,
+    /// The store of the durable exchange of its name.
+    Store,
+    /// The window of the durable exchange of its name.
+    ExchangeWindow,
+    /// The window of the durable queue of its name.
+    QueueWindow,
 }
 
 /// A binding between durable ends.
@@ -113,12 +127,14 @@ impl Row for ExchangeRow {
 impl Row for QueueRow {
     const NAME: &'static str = "queue";
 
-    /// A store and a client's queue may have the same name.
+    /// Queues of different roles may have the same name.
     fn key(&self) -> Vec<u8> {
         let (vhost, name) = (self.vhost.as_bytes(), self.name.as_bytes());
-        match self.is_store {
-            true => key(&[vhost, name, b"store"]),
-            false => key(&[vhost, name]),
+        match self.role {
+            RoleRow::Client => key(&[vhost, name]),
+            RoleRow::Store => key(&[vhost, name, b"store"]),
+            RoleRow::ExchangeWindow => key(&[vhost, name, b"exchange window"]),
+            RoleRow::QueueWindow => key(&[vhost, name, b"queue window"]),
         }
     }
 }
@@ -191,7 +207,15 @@ impl QueueRow {
             name: queue.name.clone(),
             auto_delete: queue.auto_delete,
             arguments,
-            is_store: queue.is_store,
+            role: RoleRow::Client,
+        }
+    }
+
+    /// Of a queue that no client sees.
+    pub(super) fn of_hidden(queue: &QueueRef, role: RoleRow) -> Self {
+        QueueRow {
+            role,
+            ..QueueRow::of(queue, Bytes::new())
         }
     }
 }
@@ -258,7 +282,7 @@ mod tests {
             name: name.clone(),
             auto_delete: false,
             arguments: arguments.clone(),
-            is_store: true,
+            role: RoleRow::QueueWindow,
         });
         for destination in [
             DestinationRow::Queue(name.clone()),

@@ -4,16 +4,16 @@
 //! it, so that delays and histories rest on the log, the timers and the recovery of every other queue. The
 //! router decides what goes into a store; what comes out of it is decided here.
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 use tracing::warn;
 
 use super::aftermath::Posted;
+use super::dedup::{self, Window, WindowOf};
 use super::letters::extra_keys;
-use super::rows::QueueRow;
+use super::rows::{QueueRow, RoleRow};
 use super::vhost::{Change, Topology, Vhost};
-use crate::base::{AmqpError, LogPos, Name};
-use crate::message::Message;
+use crate::base::{AmqpError, LogPos, Name, QueueId};
+use crate::message::{Dedup, Message};
 use crate::queue::{DeadLetter, QueueKind, QueueOptions, QueueRef, QueueSpec, Settings};
 use crate::router::{Destination, ExchangeKind, ExchangeSpec, Graph, Routes};
 use crate::store::Table;
@@ -44,47 +44,128 @@ pub(super) fn restore(graph: &mut Graph<QueueRef>, row: QueueRow) -> Option<Queu
         warn!(exchange = %row.name, "what it kept is left out: no such exchange");
         return None;
     };
+    let store = hidden(row.id, row.vhost, row.name, true, options);
+    graph.set_store(store.name.as_bytes(), store.clone());
+    Some(store)
+}
+
+/// A queue that no client sees and no policy applies to.
+pub(super) fn hidden(
+    id: QueueId,
+    vhost: Name,
+    name: Name,
+    durable: bool,
+    options: QueueOptions,
+) -> QueueRef {
     let spec = QueueSpec {
-        id: row.id,
-        vhost: row.vhost,
-        name: row.name,
-        durable: true,
+        id,
+        vhost,
+        name,
+        durable,
         exclusive_to: None,
         auto_delete: false,
         kind: QueueKind::Classic,
         is_store: true,
     };
-    let store = QueueRef::new(spec, settings(options));
-    graph.set_store(store.name.as_bytes(), store.clone());
-    Some(store)
-}
-
-/// No policy applies to a store.
-fn settings(options: QueueOptions) -> Settings {
-    Settings {
+    let settings = Settings {
         options,
         ..Settings::default()
-    }
+    };
+    QueueRef::new(spec, settings)
+}
+
+/// The window of a row. Without its exchange or queue, which must be there already, it has no meaning.
+pub(super) fn restore_window(topology: &mut Topology, row: QueueRow) -> Option<QueueRef> {
+    let of_queue = row.role == RoleRow::QueueWindow;
+    let rule = match of_queue {
+        true => {
+            let queue = topology.queues.get(&row.name);
+            queue.and_then(|queue| queue.settings().options.dedup.clone())
+        }
+        false => {
+            let exchange = topology.graph.get(row.name.as_bytes());
+            exchange.and_then(|exchange| exchange.spec().dedup.clone())
+        }
+    };
+    let Some(rule) = rule else {
+        warn!(of = %row.name, "what it had seen is left out: it is not there");
+        return None;
+    };
+    let queue = hidden(
+        row.id,
+        row.vhost,
+        row.name.clone(),
+        true,
+        dedup::options(&rule),
+    );
+    let window = Window {
+        rule,
+        queue: queue.clone(),
+    };
+    match of_queue {
+        true => topology.queue_windows.insert(row.name, window),
+        false => topology.exchange_windows.insert(row.name, window),
+    };
+    Some(queue)
 }
 
 impl Change<'_> {
     /// Gives an exchange that has just been added its store.
     pub(super) fn add_store(&mut self, exchange: &Name, durable: bool, options: QueueOptions) {
-        let spec = QueueSpec {
-            id: self.vhost.next_queue_id(),
-            vhost: self.vhost.name().clone(),
-            name: exchange.clone(),
-            durable,
-            exclusive_to: None,
-            auto_delete: false,
-            kind: QueueKind::Classic,
-            is_store: true,
-        };
-        let store = QueueRef::new(spec, settings(options));
-        if durable {
-            self.put(Table::Queues, &QueueRow::of(&store, Bytes::new()));
-        }
+        let store = self.add_hidden(exchange, durable, options, RoleRow::Store);
         self.topology.graph.set_store(exchange.as_bytes(), store);
+    }
+
+    /// Gives an exchange or queue that has just been added its window.
+    pub(super) fn add_window(&mut self, of: WindowOf, rule: Dedup, durable: bool) {
+        let (WindowOf::Exchange(name) | WindowOf::Queue(name)) = &of;
+        let queue = self.add_hidden(name, durable, dedup::options(&rule), role(&of));
+        let window = Window { rule, queue };
+        match of {
+            WindowOf::Exchange(name) => self.topology.exchange_windows.insert(name, window),
+            WindowOf::Queue(name) => self.topology.queue_windows.insert(name, window),
+        };
+    }
+
+    /// Takes the window of what is deleted away, if it has one.
+    pub(super) fn remove_window(&mut self, of: &WindowOf) {
+        let gone = match of {
+            WindowOf::Exchange(name) => self.topology.exchange_windows.remove(name),
+            WindowOf::Queue(name) => self.topology.queue_windows.remove(name),
+        };
+        if let Some(window) = gone {
+            self.drop_hidden(&window.queue, role(of));
+        }
+    }
+
+    fn add_hidden(
+        &mut self,
+        name: &Name,
+        durable: bool,
+        options: QueueOptions,
+        role: RoleRow,
+    ) -> QueueRef {
+        let (id, vhost) = (self.vhost.next_queue_id(), self.vhost.name().clone());
+        let queue = hidden(id, vhost, name.clone(), durable, options);
+        if durable {
+            self.put(Table::Queues, &QueueRow::of_hidden(&queue, role));
+        }
+        queue
+    }
+
+    /// A queue that no client sees goes with what it belongs to.
+    pub(super) fn drop_hidden(&mut self, queue: &QueueRef, role: RoleRow) {
+        if queue.durable {
+            self.delete(Table::Queues, &QueueRow::of_hidden(queue, role));
+        }
+        self.closed.push(queue.clone());
+    }
+}
+
+fn role(of: &WindowOf) -> RoleRow {
+    match of {
+        WindowOf::Exchange(_) => RoleRow::ExchangeWindow,
+        WindowOf::Queue(_) => RoleRow::QueueWindow,
     }
 }
 

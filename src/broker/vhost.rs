@@ -16,9 +16,10 @@ use smallvec::SmallVec;
 
 use super::arguments::PropertiesView;
 use super::census::Node;
+use super::dedup::{Seen, Window, WindowOf};
 use super::policies::Policies;
 use super::replies::ReplyPort;
-use super::rows::{ExchangeRow, QueueRow, Row};
+use super::rows::{ExchangeRow, RoleRow, Row};
 use super::stats::{BrokerCounters, Ended, ExchangeStats};
 use super::timers::Timers;
 use crate::auth::{Limit, Limits, Quota};
@@ -36,18 +37,27 @@ pub struct Topology {
     pub graph: Graph<QueueRef>,
     /// Queues by name; the default exchange routes by this (A3.6).
     pub queues: imbl::HashMap<Name, QueueRef>,
+    /// The windows of exchanges that drop what they have seen (A3.21).
+    pub(super) exchange_windows: imbl::HashMap<Name, Window>,
+    /// The same of queues.
+    pub(super) queue_windows: imbl::HashMap<Name, Window>,
     /// Where the last durable change ends in the log.
     end: LogPos,
 }
 
 impl Topology {
-    /// Every queue there is: the clients', and the stores of exchanges.
+    /// Every queue there is: the clients', and the stores and windows that none of them sees.
     pub fn every_queue(&self) -> impl Iterator<Item = &QueueRef> {
         let stores = self
             .graph
             .exchanges()
             .filter_map(|exchange| exchange.store());
-        self.queues.values().chain(stores)
+        let windows = self
+            .exchange_windows
+            .values()
+            .chain(self.queue_windows.values());
+        let windows = windows.map(|window| &window.queue);
+        self.queues.values().chain(stores).chain(windows)
     }
 
     /// The queues that a message goes to, each once: by its exchange, its key and `extra_keys`
@@ -127,6 +137,8 @@ pub struct Vhost {
     changes: Mutex<()>,
     pub(super) log: Log,
     pub(super) timers: Arc<Timers>,
+    /// The ids that windows have seen. Taken before any queue's lock.
+    pub(super) seen: Mutex<Seen>,
     /// Who takes replies, by name.
     pub(super) replies: DashMap<Name, ReplyPort>,
     queue_ids: Arc<AtomicU64>,
@@ -170,6 +182,7 @@ impl Vhost {
                 arguments: bytes::Bytes::new(),
                 alternate: None,
                 hash_on: HashOn::default(),
+                dedup: None,
                 history_len: 0,
                 delayed: false,
             });
@@ -186,6 +199,7 @@ impl Vhost {
             changes: Mutex::new(()),
             log,
             timers,
+            seen: Mutex::default(),
             replies: DashMap::new(),
             queue_ids,
             exchange_stats: DashMap::new(),
@@ -294,6 +308,7 @@ impl Vhost {
             let mut effects = Effects::default();
             store.lock().close(&mut effects);
             self.log.release_all(effects.consumed.drain(..));
+            self.seen.lock().remove(&store.id);
         }
         Ok(Durably { value, end })
     }
@@ -354,8 +369,8 @@ pub(super) struct Change<'v> {
     pub(super) topology: Topology,
     pub(super) records: Batch,
     pub(super) changed: bool,
-    /// Stores of exchanges that are deleted.
-    closed: Vec<QueueRef>,
+    /// Stores and windows of what is deleted.
+    pub(super) closed: Vec<QueueRef>,
     /// What the policies become.
     pub(super) policies: Option<Arc<Policies>>,
 }
@@ -379,11 +394,9 @@ impl Change<'_> {
             self.changed = true;
             self.vhost.exchange_stats.remove(&name);
             if let Some(store) = gone.exchange.store() {
-                if store.durable {
-                    self.delete(Table::Queues, &QueueRow::of(store, Bytes::new()));
-                }
-                self.closed.push(store.clone());
+                self.drop_hidden(store, RoleRow::Store);
             }
+            self.remove_window(&WindowOf::Exchange(name.clone()));
             if gone.exchange.spec().durable {
                 let row = ExchangeRow::of(self.vhost.name(), gone.exchange.spec());
                 self.delete(Table::Exchanges, &row);

@@ -5,11 +5,15 @@
 //! from the socket or from the log; a small one that finds no taker at once is copied out of its
 //! read buffer.
 
+mod dedup;
+
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::base::index::Described;
+pub use dedup::{Dedup, DedupId, DedupMark};
+
 use crate::base::limits::DELAY_MAX_MS;
 use crate::codec::{Properties, PropertyPatch, TableBuilder, Value};
 

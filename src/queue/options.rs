@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use crate::base::Name;
+use crate::message::Dedup;
 
 /// The types of queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -87,6 +88,8 @@ pub struct QueueOptions {
     pub single_active: bool,
     /// In which a consumer must settle a delivery, in milliseconds; 0 is for ever (A6.13).
     pub consumer_timeout_ms: Option<u64>,
+    /// How what was seen already is dropped (A3.21); the broker sees to it.
+    pub dedup: Option<Dedup>,
     /// Messages expire when their delay is over (A3.11), and not by their own expiration.
     pub delays: bool,
 }

@@ -20,6 +20,7 @@ use super::random::{RandomTable, check_local};
 use super::routes::Routes;
 use super::topic::TopicTable;
 use crate::base::Name;
+use crate::message::Dedup;
 
 /// How an exchange picks among its bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,13 +41,15 @@ pub enum ExchangeKind {
     ModulusHash,
     /// Any one binding (A3.10).
     Random,
+    /// Every binding; what was seen already is dropped before (A3.21).
+    Deduplication,
     /// Every binding; the last messages are kept for those still to come (A3.10).
     RecentHistory,
 }
 
 impl ExchangeKind {
     /// Every kind.
-    pub const ALL: [ExchangeKind; 9] = [
+    pub const ALL: [ExchangeKind; 10] = [
         ExchangeKind::Direct,
         ExchangeKind::Fanout,
         ExchangeKind::Topic,
@@ -56,6 +59,7 @@ impl ExchangeKind {
         ExchangeKind::ModulusHash,
         ExchangeKind::Random,
         ExchangeKind::RecentHistory,
+        ExchangeKind::Deduplication,
     ];
 
     /// The kind's name on the wire.
@@ -70,6 +74,7 @@ impl ExchangeKind {
             ExchangeKind::ModulusHash => "x-modulus-hash",
             ExchangeKind::Random => "x-random",
             ExchangeKind::RecentHistory => "x-recent-history",
+            ExchangeKind::Deduplication => "x-message-deduplication",
         }
     }
 
@@ -101,6 +106,8 @@ pub struct ExchangeSpec {
     pub alternate: Option<Name>,
     /// What an `x-consistent-hash` exchange hashes; of no meaning to the other kinds.
     pub hash_on: HashOn,
+    /// How it drops what was published to it already (A3.21); the broker sees to it.
+    pub dedup: Option<Dedup>,
     /// How many messages an `x-recent-history` exchange remembers; 0 for the other kinds.
     pub history_len: u64,
     /// Whether it holds messages back that ask for a delay, and then routes them by its kind (A3.11).
@@ -122,6 +129,7 @@ impl ExchangeSpec {
             arguments: Bytes::new(),
             alternate: None,
             hash_on: HashOn::default(),
+            dedup: None,
             history_len: 0,
             delayed: false,
         }
@@ -176,7 +184,9 @@ impl<Q: Target> Table<Q> {
     fn of(kind: ExchangeKind) -> Self {
         match kind {
             ExchangeKind::Direct => Table::Direct(DirectTable::new()),
-            ExchangeKind::Fanout | ExchangeKind::RecentHistory => Table::Fanout,
+            ExchangeKind::Fanout | ExchangeKind::RecentHistory | ExchangeKind::Deduplication => {
+                Table::Fanout
+            }
             ExchangeKind::Topic => Table::Topic(TopicTable::new()),
             ExchangeKind::Headers => Table::Headers(HeadersTable::new()),
             ExchangeKind::ConsistentHash => Table::Consistent(ConsistentTable::new()),
@@ -251,7 +261,8 @@ impl<Q: Target> Exchange<Q> {
             | ExchangeKind::Topic
             | ExchangeKind::ModulusHash
             | ExchangeKind::Random
-            | ExchangeKind::RecentHistory => Ok(()),
+            | ExchangeKind::RecentHistory
+            | ExchangeKind::Deduplication => Ok(()),
         }
     }
 

@@ -59,6 +59,7 @@ fn spec(name: &str, kind: ExchangeKind) -> ExchangeSpec {
         arguments: Bytes::new(),
         alternate: None,
         hash_on: HashOn::default(),
+        dedup: None,
         history_len: 0,
         delayed: false,
     }

@@ -1,0 +1,266 @@
+//! Deduplication (A3.21): what was published to an exchange or a queue a short while ago is dropped.
+//!
+//! Owns the ids that were seen, bounded in number and age. They are in memory as a set, and once more as the
+//! messages of a window's queue, which no client sees: so they rest on the log and its recovery. An id and the
+//! message it came with are one batch of the log, so after a crash both are there, or neither. The lock on the
+//! ids is held from the look at them until that batch has its place in the log: whoever finds an id there can
+//! wait for the same place, and a confirm of a duplicate means what it always means.
+
+use std::collections::{HashMap, VecDeque};
+
+use parking_lot::MutexGuard;
+
+use super::aftermath::Posted;
+use super::vhost::Vhost;
+use crate::base::{AmqpError, LogPos, Name, QueueId};
+use crate::message::{Dedup, DedupId, DedupMark, Message};
+use crate::queue::{QueueOptions, QueueRef};
+
+/// The ids of every window of a vhost, by the window's queue.
+pub(super) type Seen = HashMap<QueueId, Ids>;
+
+/// A window: how it drops, and where its ids are on disk.
+#[derive(Clone)]
+pub(super) struct Window {
+    pub(super) rule: Dedup,
+    pub(super) queue: QueueRef,
+}
+
+/// Whose window it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum WindowOf {
+    Exchange(Name),
+    Queue(Name),
+}
+
+/// What the queue of a window is like.
+pub(super) fn options(rule: &Dedup) -> QueueOptions {
+    QueueOptions {
+        max_len: Some(rule.size),
+        message_ttl_ms: rule.ttl_ms,
+        ..QueueOptions::default()
+    }
+}
+
+/// The ids of one window, in the order they came.
+#[derive(Default)]
+pub(super) struct Ids {
+    /// Of each id the number of its place in `order`.
+    places: HashMap<DedupId, u64>,
+    order: VecDeque<(DedupId, u64)>,
+    /// Places that are gone from the front of `order`.
+    gone: u64,
+    /// Where the last of them ends in the log.
+    end: LogPos,
+}
+
+impl Ids {
+    /// Whether an id is new. It is seen from now on.
+    fn see(&mut self, mark: DedupMark, rule: &Dedup) -> bool {
+        self.forget_old(mark.seen_at_ms, rule);
+        if self.places.contains_key(&mark.id) {
+            return false;
+        }
+        self.places
+            .insert(mark.id, self.gone + self.order.len() as u64);
+        self.order.push_back((mark.id, mark.seen_at_ms));
+        if self.order.len() as u64 > rule.size {
+            self.drop_first();
+        }
+        true
+    }
+
+    fn forget(&mut self, id: DedupId) {
+        self.places.remove(&id);
+    }
+
+    fn forget_old(&mut self, now_ms: u64, rule: &Dedup) {
+        let Some(ttl_ms) = rule.ttl_ms else { return };
+        let is_old = |&(_, at_ms): &(DedupId, u64)| now_ms.saturating_sub(at_ms) >= ttl_ms;
+        while self.order.front().is_some_and(is_old) {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some((id, _)) = self.order.pop_front() {
+            // It may have been forgotten and seen again since.
+            if self.places.get(&id) == Some(&self.gone) {
+                self.places.remove(&id);
+            }
+            self.gone += 1;
+        }
+    }
+}
+
+/// A look at the windows that lasts until a batch of publishes has its place in the log.
+pub(super) struct Look<'v> {
+    seen: MutexGuard<'v, Seen>,
+    now_ms: u64,
+    fresh: Vec<Fresh>,
+    /// What the duplicates that were found wait for.
+    waits_for: LogPos,
+}
+
+/// An id that a message of the batch brought.
+pub(super) struct Fresh {
+    pub(super) window: QueueRef,
+    pub(super) mark: DedupMark,
+    /// Which of the batch's messages it is.
+    pub(super) number: u32,
+    /// The queue whose window it is; none if it is an exchange's.
+    pub(super) queue: Option<QueueId>,
+}
+
+impl Look<'_> {
+    /// Whether a message may pass: if it has no id, or one that the window has not seen.
+    pub(super) fn admits(
+        &mut self,
+        window: &Window,
+        message: &Message,
+        number: u32,
+        queue: Option<QueueId>,
+    ) -> bool {
+        let Some(id) = message.dedup_id(&window.rule.header) else {
+            return true;
+        };
+        let mark = DedupMark {
+            id,
+            seen_at_ms: self.now_ms,
+        };
+        let ids = self.seen.entry(window.queue.id).or_default();
+        if !ids.see(mark, &window.rule) {
+            self.waits_for = self.waits_for.max(ids.end);
+            return false;
+        }
+        self.fresh.push(Fresh {
+            window: window.queue.clone(),
+            mark,
+            number,
+            queue,
+        });
+        true
+    }
+
+    /// The ids that came since the last call, to be written with their messages.
+    pub(super) fn fresh_from(&self, first: usize) -> &[Fresh] {
+        self.fresh.get(first..).unwrap_or_default()
+    }
+
+    /// How many ids have come.
+    pub(super) fn fresh_len(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// The batch ends at `end`. What it must wait for besides, and the ids it brought.
+    pub(super) fn end(mut self, end: LogPos) -> (LogPos, Vec<Fresh>) {
+        for fresh in &self.fresh {
+            if let Some(ids) = self.seen.get_mut(&fresh.window.id) {
+                ids.end = ids.end.max(end);
+            }
+        }
+        (self.waits_for, self.fresh)
+    }
+}
+
+impl Vhost {
+    /// Looks at the windows for a batch of publishes.
+    pub(super) fn look(&self, now_ms: u64) -> Look<'_> {
+        Look {
+            seen: self.seen.lock(),
+            now_ms,
+            fresh: Vec::new(),
+            waits_for: LogPos::NONE,
+        }
+    }
+
+    /// Forgets ids whose messages a queue refused: they will be sent again.
+    pub(super) fn forget_seen(&self, refused: &[Fresh]) -> Result<(), AmqpError> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let mut seen = self.seen.lock();
+        let mut batch = self.log.batch();
+        let mut posted = Vec::new();
+        for fresh in refused {
+            if let Some(ids) = seen.get_mut(&fresh.window.id) {
+                ids.forget(fresh.mark.id);
+            }
+            let mark = DedupMark {
+                seen_at_ms: 0,
+                ..fresh.mark
+            };
+            let message = mark.to_message();
+            let targets = [fresh.window.clone()];
+            let record = self.record(&message, &targets, &mut batch);
+            posted.extend(Posted::to_each(targets, &message, record));
+        }
+        self.post_all(batch, posted).map(drop)
+    }
+
+    /// Reads, at start, what the windows had seen.
+    pub(super) fn restore_windows(&self) {
+        let topology = self.topology();
+        let of_exchanges = topology.exchange_windows.values();
+        let mut seen = self.seen.lock();
+        for window in of_exchanges.chain(topology.queue_windows.values()) {
+            let ids = seen.entry(window.queue.id).or_default();
+            let marks = window.queue.lock().peek_all();
+            for mark in marks.iter().filter_map(DedupMark::from_message) {
+                match mark.seen_at_ms {
+                    0 => ids.forget(mark.id),
+                    _ => {
+                        ids.see(mark, &window.rule);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mark(id: u8, seen_at_ms: u64) -> DedupMark {
+        DedupMark {
+            id: DedupId([id; 16]),
+            seen_at_ms,
+        }
+    }
+
+    proptest! {
+        /// Against the plainest model: a list of what came, looked through from the end.
+        #[test]
+        fn ids_are_bounded_in_number_and_age(
+            size in 1..6_u64,
+            ttl_ms in proptest::option::of(1..20_u64),
+            steps in proptest::collection::vec((0..8_u8, 0..6_u64, any::<bool>()), 1..200),
+        ) {
+            let rule = Dedup { size, ttl_ms, ..Dedup::default() };
+            let mut ids = Ids::default();
+            let mut model: Vec<(u8, u64, bool)> = Vec::new();
+            let mut now_ms = 1;
+            for (id, later_ms, forget) in steps {
+                now_ms += later_ms;
+                let young = |at_ms: u64| ttl_ms.is_none_or(|ttl_ms| now_ms - at_ms < ttl_ms);
+                model.retain(|&(_, at_ms, _)| young(at_ms));
+                if forget {
+                    ids.forget(DedupId([id; 16]));
+                    model.iter_mut().filter(|(other, ..)| *other == id).for_each(|m| m.2 = false);
+                    continue;
+                }
+                let known = model.iter().any(|&(other, _, counts)| other == id && counts);
+                prop_assert_eq!(ids.see(mark(id, now_ms), &rule), !known);
+                if !known {
+                    model.push((id, now_ms, true));
+                    if model.len() as u64 > size {
+                        model.remove(0);
+                    }
+                }
+                prop_assert!(ids.order.len() as u64 <= size && ids.places.len() as u64 <= size);
+            }
+        }
+    }
+}

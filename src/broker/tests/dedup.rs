@@ -1,0 +1,209 @@
+//! Messages that are sent twice (A3.21).
+
+use super::*;
+use crate::codec::PropertyPatch;
+
+fn dedup(fields: &[(&str, i64)]) -> RawTable {
+    let mut table = TableBuilder::new();
+    table.insert("x-message-deduplication", Value::Bool(true));
+    for &(name, value) in fields {
+        table.insert(name, Value::I64(value));
+    }
+    table.finish()
+}
+
+fn with_id(exchange: &str, key: &str, id: &str) -> Message {
+    let headers = argument("x-deduplication-header", Value::LongStr(id.as_bytes()));
+    let properties = PropertyPatch::new().headers(headers.view()).build();
+    let body = vec![Bytes::copy_from_slice(id.as_bytes())];
+    let facts = Facts::new(true, 0, false);
+    let (exchange, key) = (exchange.as_bytes(), key.as_bytes());
+    Message::from_parts(exchange, key, properties.raw(), body, facts)
+}
+
+impl Bench {
+    /// As one batch. Where it ends in the log, and which messages a queue refused.
+    fn send_ids(&self, exchange: &str, key: &str, ids: &[&str]) -> (LogPos, Vec<u32>) {
+        let mut publisher = Publisher::new(self.vhost.clone());
+        for id in ids {
+            publisher.check_exchange(exchange.as_bytes()).unwrap();
+            let routed = publisher.publish(with_id(exchange, key, id), &[]);
+            // To who sends it a duplicate is as good as the first.
+            assert_eq!(routed, Routed::ToQueues);
+        }
+        let end = publisher.flush().unwrap();
+        (end, publisher.take_refused())
+    }
+
+    fn dedup_queue(&self, name: &str, fields: &[(&str, i64)]) -> QueueRef {
+        self.declare(name, |q| {
+            q.durable = true;
+            q.arguments = dedup(fields);
+        })
+    }
+
+    fn ids_in(&self, queue: &str) -> Vec<String> {
+        self.bodies(queue).into_iter().map(|(id, _)| id).collect()
+    }
+}
+
+#[test]
+fn a3_21_a_queue_takes_an_id_once() {
+    let bench = Bench::new();
+    bench.dedup_queue("q", &[]);
+    bench.send_ids("", "q", &["a", "b", "a"]);
+    bench.send_ids("", "q", &["b", "c"]);
+    // Without an id nothing is dropped, and the order stays.
+    bench.publish("", "q", b"plain", true);
+    bench.publish("", "q", b"plain", true);
+    assert_eq!(bench.ids_in("q"), ["a", "b", "c", "plain", "plain"]);
+    bench.send_ids("", "q", &["a"]);
+    assert!(bench.ids_in("q").is_empty(), "though the first is gone");
+}
+
+#[test]
+fn a3_21_an_exchange_passes_an_id_on_once_whatever_its_type() {
+    let bench = Bench::new();
+    for kind in ["fanout", "x-message-deduplication"] {
+        let (exchange, name) = (format!("x-{kind}"), format!("q-{kind}"));
+        bench.declare_exchange(&exchange, |x| {
+            x.kind = kind.into();
+            x.durable = true;
+            x.arguments = match kind {
+                "fanout" => dedup(&[]),
+                _ => argument("x-cache-size", Value::I32(10)),
+            };
+        });
+        let queue = bench.declare(&name, |q| q.durable = true);
+        bench.bind(&exchange, &queue);
+        bench.send_ids(&exchange, "k", &["a", "a", "b"]);
+        bench.send_ids(&exchange, "k", &["b", "c"]);
+        assert_eq!(bench.ids_in(&name), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn a3_21_a_window_is_as_large_as_it_is_told() {
+    let bench = Bench::new();
+    bench.dedup_queue("q", &[("x-cache-size", 2)]);
+    bench.send_ids("", "q", &["a", "b", "c", "a", "c"]);
+    assert_eq!(bench.ids_in("q"), ["a", "b", "c", "a"]);
+}
+
+#[test]
+fn a3_21_an_id_that_is_old_enough_is_new() {
+    let bench = Bench::new();
+    bench.dedup_queue("q", &[("x-cache-ttl", 5)]);
+    let begun = std::time::Instant::now();
+    bench.send_ids("", "q", &["a"]);
+    while bench.queue("q").lock().ready_len() < 2 {
+        assert!(begun.elapsed().as_secs() < 20, "still seen");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        bench.send_ids("", "q", &["a"]);
+    }
+}
+
+#[test]
+fn a3_21_what_was_seen_is_known_after_a_crash() {
+    let mut bench = Bench::new();
+    bench.dedup_queue("q", &[("x-cache-size", 3)]);
+    bench.declare_exchange("x", |x| {
+        x.durable = true;
+        x.arguments = dedup(&[]);
+    });
+    let bound = bench.declare("bound", |q| q.durable = true);
+    bench.bind("x", &bound);
+    bench.send_ids("", "q", &["old", "a", "b", "c"]);
+    bench.send_ids("x", "k", &["a"]);
+    assert_eq!(bench.ids_in("q").len(), 4);
+    for stop in [Bench::crash, Bench::restart, Bench::crash] {
+        bench = stop(bench);
+        bench.send_ids("", "q", &["a", "b", "c"]);
+        assert!(bench.ids_in("q").is_empty());
+        bench.send_ids("x", "k", &["a"]);
+        assert_eq!(bench.queue("bound").lock().ready_len(), 1);
+    }
+    bench.send_ids("", "q", &["old"]);
+    assert_eq!(bench.ids_in("q"), ["old"], "no longer in the window");
+}
+
+#[test]
+fn a3_21_a_duplicate_is_confirmed_no_sooner_than_the_first() {
+    let bench = Bench::new();
+    bench.dedup_queue("q", &[]);
+    let (first, _) = bench.send_ids("", "q", &["a"]);
+    let (second, _) = bench.send_ids("", "q", &["a"]);
+    assert!(first.is_some() && second >= first, "{first} {second}");
+}
+
+#[test]
+fn a3_21_what_a_full_queue_refused_may_come_again() {
+    let mut bench = Bench::new();
+    let mut table = TableBuilder::new();
+    table.insert("x-message-deduplication", Value::Bool(true));
+    table.insert("x-max-length", Value::I32(1));
+    table.insert("x-overflow", Value::LongStr(b"reject-publish"));
+    let arguments = table.finish();
+    bench.declare("q", |q| {
+        q.durable = true;
+        q.arguments = arguments;
+    });
+    let (_, refused) = bench.send_ids("", "q", &["a", "b"]);
+    assert_eq!(refused, [1]);
+    assert_eq!(bench.ids_in("q"), ["a"]);
+    bench = bench.crash();
+    let (_, refused) = bench.send_ids("", "q", &["a", "b"]);
+    assert!(refused.is_empty());
+    assert_eq!(bench.ids_in("q"), ["b"]);
+}
+
+#[test]
+fn a3_21_of_many_who_send_an_id_at_once_one_is_first() {
+    let bench = Bench::new();
+    bench.dedup_queue("q", &[("x-cache-size", 10_000)]);
+    let ids: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                ids.iter()
+                    .for_each(|id| drop(bench.send_ids("", "q", &[id])))
+            });
+        }
+    });
+    let mut got = bench.ids_in("q");
+    got.sort_by_key(|id| id.parse::<u32>().unwrap());
+    assert_eq!(got, ids);
+}
+
+#[test]
+fn a3_21_a_window_goes_with_what_it_belongs_to() {
+    let bench = Bench::new();
+    bench.dedup_queue("q", &[]);
+    bench.send_ids("", "q", &["a"]);
+    let deleted = bench
+        .vhost
+        .delete_queue(&"q".into(), DeleteIf::default(), HERE);
+    assert_eq!(deleted.unwrap().value, 1);
+    assert_eq!(bench.live_messages(), 0);
+    bench.dedup_queue("q", &[]);
+    bench.send_ids("", "q", &["a"]);
+    assert_eq!(bench.ids_in("q"), ["a"]);
+}
+
+#[test]
+fn a3_21_arguments_that_cannot_be_are_refused() {
+    let bench = Bench::new();
+    let refused = |fields: &[(&str, i64)]| {
+        let mut wanted = plain("q");
+        wanted.arguments = dedup(fields);
+        code(bench.vhost.declare_queue(&wanted, HERE))
+    };
+    for (name, value) in [
+        ("x-cache-size", 0),
+        ("x-cache-size", -1),
+        ("x-cache-size", 100_001),
+        ("x-cache-ttl", 0),
+    ] {
+        assert_eq!(refused(&[(name, value)]), ReplyCode::PreconditionFailed);
+    }
+}
