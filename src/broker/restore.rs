@@ -109,9 +109,9 @@ impl Broker {
         // Nothing ever ends so far out: the call comes when the log fails.
         log.notify_when_durable(LogPos(u64::MAX), failure.clone());
         let vhosts = Arc::new(ArcSwap::from_pointee(vhosts));
+        let probe = SystemProbe::new(&config.data_dir, log.clone());
         let checkpoints =
             Checkpoints::start(log, Arc::clone(&vhosts)).map_err(OpenError::Thread)?;
-        let probe = SystemProbe::new(&config.data_dir);
         let broker = Broker {
             store,
             checkpoints,

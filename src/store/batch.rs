@@ -81,7 +81,9 @@ impl Batch {
 
     /// The messages `entries`, at most [`PAGE_LEN`](crate::base::index::PAGE_LEN), of a lane of
     /// `queue` are a page from now on, in this order. `replaces` is the page whose place it takes, or
-    /// [`LogPos::NONE`]. The record is one more thing to release, once nothing is left of the page.
+    /// [`LogPos::NONE`]. Whatever stands behind them in the lane, and whatever is appended but not yet in
+    /// the queue ([`Log::applied_below`](super::Log::applied_below)), should have a later position than each
+    /// of them: recovery knows no other order between a page and what is in none. The record is one more thing to release, once nothing is left of the page.
     pub fn page(
         &mut self,
         queue: QueueId,

@@ -159,6 +159,12 @@ impl Log {
         self.shared.applied.lock().below()
     }
 
+    /// Whether the disk is full: nothing is confirmed, and what was appended waits until there is space.
+    /// Nothing is lost by that.
+    pub fn is_full(&self) -> bool {
+        self.shared.full.load(Ordering::Acquire)
+    }
+
     /// Why the log stopped, if it has.
     pub fn failure(&self) -> Option<LogError> {
         self.shared.failure.get().cloned()

@@ -7,14 +7,16 @@
 //! data/warren.lock     held (flock) while a broker runs
 //! data/FORMAT          the version of everything below
 //! data/log/*.wal       segments: format.rs has the octets, record.rs the records
+//! data/log/checkpoint  the queues' state: checkpoint_file.rs
 //! data/catalogue/      sled: sled_rows.rs
 //! ```
 //!
 //! The way of a record: a producer fills a [`Batch`] without a lock; [`Log::append`] gives it its
 //! position and queues it; the writer thread writes and syncs everything that is queued with one
 //! call each, moves [`Log::durable`], wakes who waits, and passes catalogue changes on to the
-//! catalogue's thread, which applies and flushes them behind. [`Log::release`] counts messages out,
-//! and the writer deletes segments from the front.
+//! catalogue's thread, which applies and flushes them behind. [`Log::release`] counts messages out; a
+//! [`Checkpoint`] says what the queues hold, and deletes the segments that nobody needs.
+//! [`Log::reader`] gets messages and pages back.
 //!
 //! What can be added without a change of format:
 //!

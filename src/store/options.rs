@@ -23,6 +23,8 @@ pub struct Options {
     /// Appended and not yet durable octets from which on [`Log::has_room`](super::Log::has_room)
     /// says no. More gains nothing: 8 MiB a sync already hides the sync's cost.
     pub pending_limit_bytes: usize,
+    /// How often a write is tried again that found the disk full.
+    pub full_retry_every: Duration,
     /// What "durable" means.
     pub durability: Durability,
     /// How long catalogue changes may wait until they are flushed into sled.
@@ -36,6 +38,7 @@ impl Default for Options {
         Options {
             segment_bytes: 64 << 20,
             pending_limit_bytes: 8 << 20,
+            full_retry_every: Duration::from_secs(1),
             durability: Durability::Fsync,
             catalogue_flush_every: Duration::from_millis(500),
             catalogue_cache_bytes: 64 << 20,

@@ -4,7 +4,7 @@
 //! Owns the locks. The order in which they may be taken: `pending`, then `applied` or the segments'
 //! map; `waiters`, `room`, `pool`, `due` are leaves. No waiter is called under any of them.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) durable: AtomicU64,
     /// Octets appended and not yet durable.
     pub(crate) pending_bytes: AtomicUsize,
+    /// The last write found no space, and is tried again.
+    pub(crate) full: AtomicBool,
     pub(crate) failure: OnceLock<LogError>,
     pub(crate) waiters: Mutex<Waiters>,
     pub(crate) room: Mutex<Vec<Arc<dyn Durable>>>,
@@ -85,6 +87,7 @@ impl Shared {
             wake: Condvar::new(),
             durable: start.0.into(),
             pending_bytes: 0.into(),
+            full: false.into(),
             failure: OnceLock::new(),
             waiters: Mutex::default(),
             room: Mutex::default(),

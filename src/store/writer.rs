@@ -2,14 +2,16 @@
 //!
 //! Owns the active segment's file. A turn takes everything pending, writes it with one call, syncs
 //! once, and tells who waits; what arrives meanwhile is the next turn's group, so the group grows
-//! with the load and an idle log waits for nothing. After the first error it does nothing any more: a page the kernel
-//! could not write may be lost though a second sync would succeed.
+//! with the load and an idle log waits for nothing. A full disk makes it wait and write the same octets to the same place again, until there is space.
+//! After any other error it does nothing any more: a page the kernel could not write may be lost though
+//! a second sync would succeed.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::LogPos;
 
@@ -48,7 +50,8 @@ impl Writer {
         previous_end: u32,
         catalogue: SyncSender<Vec<Change>>,
     ) -> Result<Writer, LogError> {
-        let (file, nonce) = create_segment(&*io, segment, previous_end)?;
+        let (file, nonce) = create_segment(&*io, segment, previous_end)
+            .map_err(|reason| LogError::failed("create", file_name(segment), 0, reason))?;
         let end = LogPos::new(segment, FILE_HEADER_BYTES);
         Ok(Writer {
             shared: log.shared.clone(),
@@ -150,8 +153,7 @@ impl Writer {
                 .map(|pending| IoSlice::new(pending.batch.bytes()))
                 .collect();
             let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-            self.file
-                .write_all_at(&slices, u64::from(start.offset()))
+            self.while_full(|| self.file.write_all_at(&slices, u64::from(start.offset())))
                 .map_err(|reason| self.failed("write", reason))?;
             self.end = LogPos(start.0 + bytes as u64);
         }
@@ -164,7 +166,9 @@ impl Writer {
             self.sync()?;
         }
         let (closed, end) = (self.end.segment(), self.end.offset());
-        (self.file, self.nonce) = create_segment(&*self.io, segment, end)?;
+        (self.file, self.nonce) = self
+            .while_full(|| create_segment(&*self.io, segment, end))
+            .map_err(|reason| LogError::failed("create", file_name(segment), 0, reason))?;
         self.shared.segments.close(closed, end);
         self.end = LogPos::new(segment, FILE_HEADER_BYTES);
         self.synced = self.end;
@@ -178,6 +182,31 @@ impl Writer {
         self.synced = self.end;
         self.last_sync = Instant::now();
         Ok(())
+    }
+
+    /// Does something that takes space, again and again while there is none, unless the log is closed.
+    fn while_full<T>(&self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let mut said: Option<Instant> = None;
+        loop {
+            let result = attempt();
+            match result {
+                Err(error) if is_full(&error) && !self.shared.is_closed() => {
+                    self.shared.full.store(true, Ordering::Release);
+                    if said.is_none_or(|said| said.elapsed() >= SAY_FULL_EVERY) {
+                        said = Some(Instant::now());
+                        tracing::error!(%error, "the disk is full: nothing is confirmed until there is space");
+                    }
+                    std::thread::sleep(self.shared.options.full_retry_every);
+                }
+                result => {
+                    if said.is_some() && result.is_ok() {
+                        self.shared.full.store(false, Ordering::Release);
+                        tracing::info!("the disk has space again");
+                    }
+                    return result;
+                }
+            }
+        }
     }
 
     fn failed(&self, operation: &'static str, reason: io::Error) -> LogError {
@@ -225,12 +254,23 @@ impl Writer {
     }
 }
 
+/// How often it is said that the disk is full.
+const SAY_FULL_EVERY: Duration = Duration::from_secs(10);
+
+/// No space, or none for this user. The write may have happened in part.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// Begins a segment's file; returns its nonce, too.
 fn create_segment(
     io: &dyn Io,
     segment: u32,
     previous_end: u32,
-) -> Result<(Arc<dyn IoFile>, u32), LogError> {
+) -> io::Result<(Arc<dyn IoFile>, u32)> {
     // The standard library's hasher is seeded by the system: nobody outside can guess this.
     let nonce = RandomState::new().hash_one(segment) as u32;
     let header = FileHeader {
@@ -239,10 +279,7 @@ fn create_segment(
         nonce,
     }
     .encode();
-    let file = io
-        .create(&file_name(segment), &header)
-        .map_err(|reason| LogError::failed("create", file_name(segment), 0, reason))?;
-    Ok((file, nonce))
+    Ok((io.create(&file_name(segment), &header)?, nonce))
 }
 
 /// Stops the log should the writer panic, so that producers get an error and nobody waits for ever.

@@ -8,6 +8,7 @@ mod config;
 mod definitions;
 mod disk;
 mod flags;
+mod formats;
 mod management;
 mod signals;
 mod start;

@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::store::Log;
+
 /// What was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
@@ -26,13 +28,15 @@ pub trait Probe: Send + Sync {
 /// Measures this process on this machine.
 pub struct SystemProbe {
     data_dir: PathBuf,
+    log: Log,
 }
 
 impl SystemProbe {
     /// For a broker with its data in `data_dir`.
-    pub(in crate::broker) fn new(data_dir: &Path) -> Self {
+    pub(in crate::broker) fn new(data_dir: &Path, log: Log) -> Self {
         SystemProbe {
             data_dir: data_dir.to_owned(),
+            log,
         }
     }
 }
@@ -42,8 +46,12 @@ impl Probe for SystemProbe {
         Reading {
             memory_used_bytes: kib("/proc/self/status", "VmRSS:").unwrap_or(0),
             memory_total_bytes: memory_total_bytes(),
-            disk_free_bytes: rustix::fs::statvfs(&self.data_dir)
-                .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+            // Whatever the file system says, a quota too: if the log finds no space there is none.
+            disk_free_bytes: match self.log.is_full() {
+                true => 0,
+                false => rustix::fs::statvfs(&self.data_dir)
+                    .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+            },
         }
     }
 }

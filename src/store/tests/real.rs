@@ -304,6 +304,51 @@ fn a_failing_disk_wakes_everyone() {
 }
 
 #[test]
+fn a_full_disk_loses_nothing_and_goes_on() {
+    let io = SimIo::new(1);
+    let options = Options {
+        full_retry_every: Duration::from_millis(1),
+        ..Options::default()
+    };
+    let rows = Box::new(SimRows::default());
+    let (store, _) = Store::open_with(Arc::new(io.clone()), rows, options, describe).unwrap();
+    let log = store.log();
+    io.fail_after(0, Fault::Full);
+    let mut batch = log.batch();
+    let octets = message(1, b"waits");
+    let record = batch.publish(0, &[Q], &[&octets]);
+    let appended = log.append(batch).unwrap();
+    let bell = Arc::new(Bell::default());
+    log.notify_when_durable(appended.end(), bell.clone());
+    bell.wait_for(1);
+    assert!(log.failure().is_none() && !log.is_full());
+    assert!(log.durable() >= appended.end());
+    let mut found = None;
+    log.reader()
+        .messages(&[appended.position(record)], &mut |_, read| {
+            found = Some(read.unwrap())
+        });
+    assert_eq!(found.unwrap(), octets);
+}
+
+#[test]
+fn a_disk_that_stays_full_does_not_hold_up_the_end() {
+    let io = SimIo::new(1);
+    let rows = Box::new(SimRows::default());
+    let (store, _) =
+        Store::open_with(Arc::new(io.clone()), rows, Options::default(), describe).unwrap();
+    let log = store.log();
+    io.fill();
+    let mut batch = log.batch();
+    batch.publish(0, &[Q], &[&message(1, b"no space")]);
+    let appended = log.append(batch).unwrap();
+    until("the log says so", || log.is_full());
+    assert!(log.failure().is_none());
+    assert!(log.durable() < appended.end());
+    assert!(store.close(Vec::new()).is_err(), "it was never written");
+}
+
+#[test]
 fn a_failing_catalogue_stops_alone() {
     let rows = SimRows::default();
     let options = Options {

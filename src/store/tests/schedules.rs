@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use crate::base::QueueId;
 use crate::store::catalogue::{Change, Keeper};
@@ -41,6 +42,7 @@ fn start(
 ) -> Result<(Machine, Catalogue, bool), String> {
     let options = Options {
         segment_bytes: 512 + random.below(2048) as u32,
+        full_retry_every: Duration::ZERO,
         ..Options::default()
     };
     let parts = recover(
@@ -159,10 +161,10 @@ fn live(
     random: &mut Random,
 ) -> (Vec<Held>, Option<bool>) {
     if !random.one_in(4) {
-        let fault = if random.one_in(4) {
-            Fault::Error
-        } else {
-            Fault::Crash
+        let fault = match random.below(8) {
+            0..=1 => Fault::Error,
+            2 => Fault::Full,
+            _ => Fault::Crash,
         };
         io.fail_after(random.below(90), fault);
     }

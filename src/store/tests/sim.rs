@@ -63,13 +63,18 @@ impl Op {
     }
 }
 
+/// How long the disk is full.
+const FULL_OPS: u64 = 3;
+
 /// What goes wrong at a given operation, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The machine stops: the operation happens in part, no other happens at all.
     Crash,
-    /// A write or create gets ENOSPC; a sync gets EIO and loses what it should have written.
+    /// EIO; a sync loses what it should have written.
     Error,
+    /// For some operations, whatever takes space gets ENOSPC.
+    Full,
 }
 
 #[derive(Debug)]
@@ -79,6 +84,7 @@ struct State {
     next_file: u64,
     ops: u64,
     fault: Option<(u64, Fault)>,
+    full_ops: u64,
     crashed: bool,
     random: Random,
 }
@@ -100,6 +106,7 @@ impl SimIo {
             next_file: 0,
             ops: 0,
             fault: None,
+            full_ops: FULL_OPS,
             crashed: false,
             random: Random(seed),
         })))
@@ -109,6 +116,13 @@ impl SimIo {
     pub(super) fn fail_after(&self, after: u64, fault: Fault) {
         let mut state = self.0.lock();
         state.fault = Some((state.ops + after, fault));
+    }
+
+    /// From now on the disk is full.
+    pub(super) fn fill(&self) {
+        let mut state = self.0.lock();
+        state.fault = Some((state.ops, Fault::Full));
+        state.full_ops = u64::MAX >> 1;
     }
 
     pub(super) fn crashed(&self) -> bool {
@@ -185,6 +199,13 @@ fn survive_in_part(content: &mut Vec<u8>, offset: u64, data: &[u8], random: &mut
 }
 
 impl State {
+    fn refusal(&self) -> io::Error {
+        match self.fault {
+            Some((_, Fault::Full)) => errno(ENOSPC),
+            _ => errno(EIO),
+        }
+    }
+
     fn new_file(&mut self, name: &str) -> u64 {
         let id = self.next_file;
         self.next_file += 1;
@@ -201,6 +222,9 @@ impl State {
         let this = self.ops;
         self.ops += 1;
         match self.fault {
+            Some((at, Fault::Full)) if (at..at + self.full_ops).contains(&this) => {
+                Ok(Some(Fault::Full))
+            }
             Some((at, fault)) if at == this => {
                 self.crashed = fault == Fault::Crash;
                 Ok(Some(fault))
@@ -228,8 +252,8 @@ impl Io for SimIo {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let fault = state.op()?;
-        if fault == Some(Fault::Error) {
-            return Err(errno(ENOSPC));
+        if let Some(Fault::Error | Fault::Full) = fault {
+            return Err(state.refusal());
         }
         if fault == Some(Fault::Crash) && state.random.one_in(2) {
             return Err(io::Error::other("crash before the directory was synced"));
@@ -256,8 +280,8 @@ impl Io for SimIo {
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock();
         let fault = state.op()?;
-        if fault == Some(Fault::Error) {
-            return Err(errno(ENOSPC));
+        if let Some(Fault::Error | Fault::Full) = fault {
+            return Err(state.refusal());
         }
         if fault.is_none() || state.random.one_in(2) {
             // Open handles keep what they had.
@@ -297,6 +321,7 @@ impl Io for SimIo {
     fn delete(&self, name: &str) -> io::Result<()> {
         let mut state = self.0.lock();
         let fault = state.op()?;
+        let fault = fault.filter(|fault| *fault != Fault::Full);
         if fault.is_none() || (fault == Some(Fault::Crash) && state.random.one_in(2)) {
             state.names.remove(name);
         }
@@ -330,7 +355,7 @@ impl IoFile for SimFile {
         file.unsynced.push(op);
         match fault {
             None => Ok(()),
-            Some(_) => Err(errno(ENOSPC)),
+            Some(_) => Err(state.refusal()),
         }
     }
 
@@ -350,7 +375,7 @@ impl IoFile for SimFile {
         let mut random = state.random.clone();
         let file = state.files.get_mut(&self.id).unwrap();
         match fault {
-            None => {
+            None | Some(Fault::Full) => {
                 file.synced = file.current.clone();
                 file.unsynced.clear();
                 Ok(())
@@ -372,7 +397,7 @@ impl IoFile for SimFile {
     fn truncate(&self, len_bytes: u64) -> io::Result<()> {
         let mut state = self.disk.0.lock();
         let fault = state.op()?;
-        if fault.is_some() {
+        if fault.is_some_and(|fault| fault != Fault::Full) {
             return Err(errno(EIO));
         }
         let file = state.files.get_mut(&self.id).unwrap();
