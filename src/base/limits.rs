@@ -165,3 +165,7 @@ pub const HTTP_MESSAGES_MAX: usize = 10_000;
 /// How far a publisher may be ahead of its quota before its socket is not read for a while: what
 /// comes in one burst is most often followed by silence.
 pub const QUOTA_BURST: Duration = Duration::from_millis(100);
+
+/// Octets of messages that a queue keeps in memory at the head of each priority, and again of those
+/// delivered and not acked. Beyond that a message that is in the log is known by its place only.
+pub const QUEUE_WINDOW_BYTES: usize = 1024 * 1024;

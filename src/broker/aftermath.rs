@@ -105,7 +105,7 @@ impl Vhost {
     pub(super) fn post_all(&self, batch: Batch, posted: Vec<Posted>) -> Result<LogPos, AmqpError> {
         let mut todo = VecDeque::new();
         let appended = self.append(batch)?;
-        self.put(posted, appended.as_ref(), &mut todo);
+        self.put(posted, appended.as_ref(), &mut todo)?;
         let end = appended.map_or(LogPos::NONE, |appended| appended.end());
         Ok(self.work_off(todo)?.max(end))
     }
@@ -123,14 +123,42 @@ impl Vhost {
         if let Some(at_ms) = effects.wake_at_ms.take() {
             self.timers.set(queue, at_ms);
         }
-        if effects.consumed.is_empty() {
+        if std::mem::take(&mut effects.load) {
+            self.pages.join(queue.clone());
+        }
+        self.log.release_all(effects.opened.drain(..));
+        if effects.consumed.is_empty() && effects.pages.is_empty() {
             return Ok(LogPos::NONE);
         }
         let mut batch = self.log.batch();
         batch.ack(queue.id, effects.consumed.iter().copied());
+        batch.ack_pages(queue.id, &effects.pages);
         let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
-        self.log.release_all(effects.consumed.drain(..));
+        self.release(effects);
         Ok(appended.end())
+    }
+
+    /// What left a queue for good is needed no longer. After the record that says so.
+    pub(super) fn release(&self, effects: &mut Effects) {
+        self.log.release_all(effects.consumed.drain(..));
+        self.log.release_all(effects.pages.drain(..));
+        for (segment, count) in effects.released.drain(..) {
+            self.log.release_many(segment, count.into());
+        }
+    }
+
+    /// Writes pages of what a queue holds beyond its window. Ends every batch of messages into it,
+    /// under its lock.
+    pub(super) fn page_out(&self, queue: &QueueRef, state: &mut Queue) -> Result<(), AmqpError> {
+        if !state.has_long_tail() {
+            return Ok(());
+        }
+        state.page_out(self.log.durable(), |lane, entries| {
+            let mut batch = self.log.batch();
+            let record = batch.page(queue.id, lane, LogPos::NONE, entries);
+            let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
+            Ok((appended.position(record), appended))
+        })
     }
 
     /// Publishes the dead of one queue. What that does to other queues is added to `todo`.
@@ -155,8 +183,9 @@ impl Vhost {
         }
         let noted = self.note(queue, effects)?;
         let appended = self.append(batch)?;
+        queue.lock().buried(&moved);
         self.log.release_all(moved);
-        self.put(posted, appended.as_ref(), todo);
+        self.put(posted, appended.as_ref(), todo)?;
         Ok(appended.map_or(noted, |appended| appended.end().max(noted)))
     }
 
@@ -166,7 +195,7 @@ impl Vhost {
         mut posted: Vec<Posted>,
         appended: Option<&Appended>,
         todo: &mut VecDeque<(QueueRef, Effects)>,
-    ) {
+    ) -> Result<(), AmqpError> {
         // Stable: each queue gets its letters in the order of the deaths.
         posted.sort_by_key(|letter| letter.to.id);
         for of_one in posted.chunk_by(|a, b| a.to == b.to) {
@@ -186,11 +215,13 @@ impl Vhost {
             }
             state.dispatch(&mut effects);
             state.wake(now_ms, &mut effects);
+            self.page_out(&to, &mut state)?;
             drop(state);
             if !effects.is_empty() {
                 todo.push_back((to, effects));
             }
         }
+        Ok(())
     }
 
     /// Finds where a dead message goes, and writes the record of it.

@@ -3,22 +3,15 @@
 //! Owns the thread that does it, `warren-checkpoint`, from the broker's start to its stop. What a
 //! checkpoint is and when one is due is the store's; what is in a queue, the queue's.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tracing::error;
 
-use super::vhost::Vhost;
-use crate::base::Name;
+use super::pager::Vhosts;
 use crate::base::index::QueueState;
 use crate::queue::QueueRef;
 use crate::store::Log;
-
-/// The vhosts by name, shared with who must see them all.
-pub(super) type Vhosts = Arc<ArcSwap<HashMap<Name, Arc<Vhost>>>>;
 
 /// The running thread.
 pub(super) struct Checkpoints {

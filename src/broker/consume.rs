@@ -6,6 +6,9 @@ use super::vhost::{Durably, Vhost};
 use crate::base::{AmqpError, LogPos, clock};
 use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Got, QueueRef, Slot, SubscribeError};
 
+/// Most octets of messages that one basic.get reads itself; the pager reads on.
+const GET_READ_BYTES: usize = 64 * 1024;
+
 /// What becomes of unacked messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
@@ -63,12 +66,22 @@ impl Vhost {
     /// basic.get (A6.9).
     pub fn get(&self, queue: &QueueRef, no_ack: bool) -> Result<Option<Got>, AmqpError> {
         let mut effects = Effects::default();
-        let got = {
+        let got = loop {
             let now_ms = clock::now_ms();
             let mut state = queue.lock();
             state.touch(now_ms);
             state.wake(now_ms, &mut effects);
-            state.get(no_ack, &mut effects)
+            let got = state.get(no_ack, &mut effects);
+            if got.is_some() || state.ready_len() == 0 {
+                // Reading on while the client is busy with this one.
+                state.wake(now_ms, &mut effects);
+                break got;
+            }
+            let load = state.next_needed(self.log.durable(), GET_READ_BYTES);
+            drop(state);
+            tokio::task::block_in_place(|| {
+                self.read_first(queue, load, GET_READ_BYTES, &mut effects)
+            })?;
         };
         self.follow_up(queue, &mut effects)?;
         Ok(got)

@@ -20,6 +20,7 @@ mod grants;
 #[cfg(test)]
 mod kind_tests;
 mod letters;
+mod pager;
 pub mod parameters;
 pub mod policies;
 mod publish;
@@ -60,11 +61,13 @@ pub use vhosts::Entered;
 
 use alarms::{Alarms, MEASURE_EVERY};
 use census::{Census, Node};
-use checkpoints::{Checkpoints, Vhosts};
+use checkpoints::Checkpoints;
+use pager::{Pager, Vhosts};
 use parameters::Parameters;
 use policies::Policies;
 use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
+use vhost::Errands;
 
 use crate::auth::{Logins, Quota, SharedDirectory};
 use crate::base::{AmqpError, ConnectionId, LogPos, Name};
@@ -85,7 +88,8 @@ pub trait ConnectionHandle: Send + Sync {
 
 /// Everything that outlives a connection.
 pub struct Broker {
-    /// Before the store, which it uses.
+    /// These two before the store, which they use.
+    pager: Pager,
     checkpoints: Checkpoints,
     store: Store,
     logins: Logins,
@@ -134,10 +138,11 @@ impl Broker {
     /// A vhost that is new.
     fn new_vhost(&self, name: Name) -> Vhost {
         let (timers, queue_ids) = (Arc::clone(&self.timers), Arc::clone(&self.queue_ids));
-        let counters = Arc::clone(&self.counters);
+        let (pages, counters) = (self.pager.line(), Arc::clone(&self.counters));
         let policies = Policies::new(self.stack_policies);
         let (log, node) = (self.log().clone(), Arc::clone(&self.node));
-        Vhost::new(name, log, timers, queue_ids, counters, policies, node)
+        let errands = Errands { timers, pages };
+        Vhost::new(name, log, errands, queue_ids, counters, policies, node)
     }
 
     /// The commit log.
@@ -273,6 +278,7 @@ impl Broker {
     /// Writes what is left to write, and a last checkpoint that says that all was in order. All
     /// connections must have ended. Blocks until everything is on disk.
     pub fn close(&self) -> Result<(), OpenError> {
+        self.pager.stop();
         self.checkpoints.stop();
         self.store.close(checkpoints::states(&self.vhosts))?;
         info!("the log is closed");

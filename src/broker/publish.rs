@@ -55,9 +55,8 @@ pub struct Publisher {
     refused: Vec<u32>,
     /// From the first on that a window must look at: what follows stays behind it.
     held: Vec<Held>,
-    /// Acked within this batch, and where.
-    acked: Vec<LogPos>,
-    acked_in: Vec<QueueRef>,
+    /// Acked within this batch.
+    acked: Vec<(QueueRef, Vec<Slot>)>,
     tally: ExchangeTally,
     /// What its user may do; it may do all if there is none.
     grants: Option<Grants>,
@@ -124,7 +123,6 @@ impl Publisher {
             refused: Vec::new(),
             held: Vec::new(),
             acked: Vec::new(),
-            acked_in: Vec::new(),
             tally: ExchangeTally::default(),
             grants: None,
             user_quota: None,
@@ -307,7 +305,7 @@ impl Publisher {
         self.refused.clear();
         self.tally.flush();
         self.charge();
-        if self.touched.is_empty() && self.acked_in.is_empty() && self.held.is_empty() {
+        if self.touched.is_empty() && self.acked.is_empty() && self.held.is_empty() {
             self.published = 0;
             return Ok(LogPos::NONE);
         }
@@ -332,6 +330,7 @@ impl Publisher {
         let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
         let (waits_for, fresh) = look.map(|look| look.end(end)).unwrap_or_default();
         let mut refusals = Vec::new();
+        self.settle_acked();
         for number in self.touched.drain(..) {
             let Some(target) = self.targets.get_mut(number as usize) else {
                 continue;
@@ -351,11 +350,11 @@ impl Publisher {
             }
             queue.dispatch(&mut self.effects);
             queue.wake(self.stamped_ms, &mut self.effects);
+            self.vhost.page_out(&target.queue, &mut queue)?;
             drop(queue);
             self.vhost.follow_up(&target.queue, &mut self.effects)?;
         }
-        self.vhost.log.release_all(self.acked.drain(..));
-        for queue in std::mem::take(&mut self.acked_in) {
+        for (queue, _) in std::mem::take(&mut self.acked) {
             self.vhost
                 .change_queue(&queue, &mut self.effects, |_, _, _| ())?;
         }
@@ -376,14 +375,21 @@ impl Publisher {
     }
 
     /// Acks a message as a part of the next batch in the log, which is whole or not there after a
-    /// crash: for a transaction (A5.5).
+    /// crash: for a transaction (A5.5). It leaves its queue when that batch is in the log, so that no
+    /// checkpoint can be without it before.
     pub fn ack(&mut self, queue: &QueueRef, slot: Slot) {
-        queue.lock().settle([slot], &mut self.effects);
-        self.records
-            .ack(queue.id, self.effects.consumed.iter().copied());
-        self.acked.append(&mut self.effects.consumed);
-        if !self.acked_in.contains(queue) {
-            self.acked_in.push(queue.clone());
+        self.records.ack(queue.id, queue.lock().record(slot));
+        match self.acked.iter_mut().find(|(other, _)| other == queue) {
+            Some((_, slots)) => slots.push(slot),
+            None => self.acked.push((queue.clone(), vec![slot])),
+        }
+    }
+
+    /// The acked leave their queues; their records are in the log.
+    fn settle_acked(&mut self) {
+        for (queue, slots) in &mut self.acked {
+            queue.lock().settle(slots.drain(..), &mut self.effects);
+            self.vhost.release(&mut self.effects);
         }
     }
 

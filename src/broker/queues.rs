@@ -277,7 +277,7 @@ impl Vhost {
         self.ended.broker.queues_deleted.add(1);
         let mut effects = Effects::default();
         let count = state.close(&mut effects);
-        self.log.release_all(effects.consumed.drain(..));
+        self.release(&mut effects);
         count
     }
 

@@ -21,6 +21,7 @@ use super::arguments;
 use super::census::{Census, Node};
 use super::checkpoints::Checkpoints;
 use super::exchanges::ExchangeDeclaration;
+use super::pager::{self, Line, Pager};
 use super::parameters::Parameters;
 use super::policies::{Policies, PolicyKind, PolicyRow};
 use super::queue_arguments;
@@ -30,14 +31,14 @@ use super::rows::{
 use super::stats::{BrokerCounters, Course};
 use super::stores;
 use super::timers::Timers;
-use super::vhost::{Topology, Vhost};
+use super::vhost::{Errands, Topology, Vhost};
 use super::{Broker, LogWatch};
 use crate::auth::{Directory, HashError, Logins};
-use crate::base::index::{IndexEntry, QueueState};
+use crate::base::index::QueueState;
 use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
 use crate::message::Message;
-use crate::queue::{QueueRef, QueueSpec};
+use crate::queue::{Queue, QueueRef, QueueSpec};
 use crate::router::Destination;
 use crate::store::{self, Log, Reader, Recovered, Store, StoreError, Table};
 
@@ -79,6 +80,7 @@ impl Broker {
         let directory = directory(&recovered)?;
         let queue_ids = Arc::new(AtomicU64::new(0));
         let counters = Arc::new(BrokerCounters::default());
+        let pages = Arc::new(Line::default());
         let parameters = Parameters::restore(
             rows(&recovered, Table::Parameters)?,
             rows(&recovered, Table::GlobalParameters)?,
@@ -89,10 +91,13 @@ impl Broker {
             ..Node::default()
         });
         let new_vhost = |name: Name| {
-            let (timers, queue_ids) = (Arc::clone(&timers), Arc::clone(&queue_ids));
-            let (counters, policies) = (Arc::clone(&counters), policies(&name));
-            let (log, node) = (log.clone(), Arc::clone(&node));
-            Vhost::new(name, log, timers, queue_ids, counters, policies, node)
+            let errands = Errands {
+                timers: Arc::clone(&timers),
+                pages: Arc::clone(&pages),
+            };
+            let (queue_ids, counters) = (Arc::clone(&queue_ids), Arc::clone(&counters));
+            let (log, node, policies) = (log.clone(), Arc::clone(&node), policies(&name));
+            Vhost::new(name, log, errands, queue_ids, counters, policies, node)
         };
         let (vhosts, queues) = topology(&recovered, &queue_ids, new_vhost)?;
         let restored = messages(recovered, &log, &queues);
@@ -110,10 +115,13 @@ impl Broker {
         log.notify_when_durable(LogPos(u64::MAX), failure.clone());
         let vhosts = Arc::new(ArcSwap::from_pointee(vhosts));
         let probe = SystemProbe::new(&config.data_dir, log.clone());
+        let pager = Pager::start(pages, log.clone(), Arc::clone(&vhosts));
+        let pager = pager.map_err(OpenError::Thread)?;
         let checkpoints =
             Checkpoints::start(log, Arc::clone(&vhosts)).map_err(OpenError::Thread)?;
         let broker = Broker {
             store,
+            pager,
             checkpoints,
             logins: Logins::new(config.auth.loopback_users.clone()),
             directory: Arc::new(ArcSwap::from_pointee(directory)),
@@ -352,43 +360,45 @@ fn messages(recovered: Recovered, log: &Log, queues: &Queues) -> store::Restored
     };
     recovered.restore(max_priority, |state| {
         if let Some(queue) = queues.get(&state.queue) {
-            load(queue, state, log, &mut reader);
+            let mut held = queue.lock();
+            let state = match held.options().delays {
+                true => with_delays(state, &mut reader),
+                false => state,
+            };
+            held.restore(state);
+            note_expiries(queue, &mut held, &mut reader);
+            if held.keeps_whole() {
+                pager::read_all(queue, &mut held, log, &mut reader);
+            }
         }
     })
 }
 
-/// Puts all messages into a queue. One that cannot be read stays on disk, held, and is said to.
-fn load(queue: &QueueRef, state: QueueState, log: &Log, reader: &mut Reader) {
-    let mut entries: Vec<(u64, IndexEntry)> = Vec::new();
-    for lane in state.lanes {
-        entries.extend(lane.loose);
-        for page in lane.pages {
-            let found = reader.page(page.pos).unwrap_or_else(|fault| {
-                error!(queue = %queue.name, %fault, "messages are left out");
-                Vec::new()
-            });
-            let places = found.into_iter().enumerate();
-            let left = places.filter(|(place, _)| !page.removed.contains(*place));
-            entries.extend(left.map(|(place, mut entry)| {
-                entry.redelivered |= page.redelivered;
-                (page.first_seq + place as u64, entry)
-            }));
-            log.release(page.pos, 1);
+/// What an exchange holds back, with the delays of the messages for their time to live. Pages have them
+/// already. One that cannot be read keeps what it has; it is found out when it is wanted.
+fn with_delays(mut state: QueueState, reader: &mut Reader) -> QueueState {
+    for lane in &mut state.lanes {
+        let positions: Vec<LogPos> = lane.loose.iter().map(|(_, entry)| entry.pos).collect();
+        let loose = &mut lane.loose;
+        reader.messages(&positions, &mut |index, octets| {
+            let message = octets.ok().and_then(Message::from_logged);
+            if let (Some((_, entry)), Some(message)) = (loose.get_mut(index), message) {
+                entry.ttl_ms = message.delay_ms();
+            }
+        });
+    }
+    state
+}
+
+/// Reads the pages that must be known, since messages in them expire on their own.
+fn note_expiries(queue: &QueueRef, held: &mut Queue, reader: &mut Reader) {
+    for (lane, pos) in held.pages_with_ttl() {
+        match reader.page(pos) {
+            Ok(entries) => held.note_page(lane, pos, &entries),
+            Err(fault) => {
+                error!(queue = %queue.name, %fault, "messages cannot be read and are set aside");
+                held.page_unreadable(pos);
+            }
         }
     }
-    entries.sort_unstable_by_key(|(seq, _)| *seq);
-    let positions: Vec<LogPos> = entries.iter().map(|(_, entry)| entry.pos).collect();
-    let mut state = queue.lock();
-    reader.messages(&positions, &mut |index, octets| {
-        let Some((_, entry)) = entries.get(index) else {
-            return;
-        };
-        match octets.map(Message::from_logged) {
-            Ok(Some(message)) => {
-                state.restore(entry.pos, message, entry.stamped_ms, entry.redelivered);
-            }
-            Ok(None) => error!(queue = %queue.name, pos = %entry.pos, "a message is left out"),
-            Err(fault) => error!(queue = %queue.name, %fault, "a message is left out"),
-        }
-    });
 }

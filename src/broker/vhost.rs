@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use super::arguments::PropertiesView;
 use super::census::Node;
 use super::dedup::{Seen, Window, WindowOf};
+use super::pager::Line;
 use super::policies::Policies;
 use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, RoleRow, Row};
@@ -123,6 +124,12 @@ pub struct VhostSettings {
     pub protected: bool,
 }
 
+/// Where queues leave what is to be done for them later.
+pub(super) struct Errands {
+    pub(super) timers: Arc<Timers>,
+    pub(super) pages: Arc<Line>,
+}
+
 /// A virtual host.
 pub struct Vhost {
     name: Name,
@@ -137,6 +144,8 @@ pub struct Vhost {
     changes: Mutex<()>,
     pub(super) log: Log,
     pub(super) timers: Arc<Timers>,
+    /// Queues that want something read.
+    pub(super) pages: Arc<Line>,
     /// The ids that windows have seen. Taken before any queue's lock.
     pub(super) seen: Mutex<Seen>,
     /// Who takes replies, by name.
@@ -165,7 +174,7 @@ impl Vhost {
     pub(super) fn new(
         name: Name,
         log: Log,
-        timers: Arc<Timers>,
+        errands: Errands,
         queue_ids: Arc<AtomicU64>,
         counters: Arc<BrokerCounters>,
         policies: Policies,
@@ -198,7 +207,8 @@ impl Vhost {
             topology,
             changes: Mutex::new(()),
             log,
-            timers,
+            timers: errands.timers,
+            pages: errands.pages,
             seen: Mutex::default(),
             replies: DashMap::new(),
             queue_ids,
@@ -307,7 +317,7 @@ impl Vhost {
             // Its id is no more, so what it held needs no records.
             let mut effects = Effects::default();
             store.lock().close(&mut effects);
-            self.log.release_all(effects.consumed.drain(..));
+            self.release(&mut effects);
             self.seen.lock().remove(&store.id);
         }
         Ok(Durably { value, end })

@@ -4,22 +4,33 @@
 //! Owns which message is where. Never waits, never reads a clock, and never touches anything but
 //! itself and its ports: the time comes in, and what must happen elsewhere goes out as [`Effects`].
 
+use std::collections::{HashMap, VecDeque};
+
 use slab::Slab;
 
 use super::consumer::{Consumer, ConsumerKey, Full, Slot};
+use super::entry::{Entry, Spot};
 use super::options::{DeathReason, Overflow, QueueKind, QueueOptions};
 use super::outcome::{Admission, Effects, Got};
-use super::ready::{Entry, KEPT_MAX, NEVER_MS, Ready};
+use super::places::KEPT_MAX;
+use super::ready::Ready;
 use super::tally::Tally;
 use super::turns::Turns;
 use crate::base::LogPos;
 use crate::base::history::Tier;
+use crate::base::index::IndexEntry;
 use crate::message::Message;
 
-struct Unacked {
-    entry: Entry,
+pub(super) struct Unacked {
+    pub(super) entry: Entry,
     /// Who got it; none for basic.get.
     consumer: Option<ConsumerKey>,
+}
+
+/// A dead message on its way out.
+pub(super) struct Late {
+    pub(super) entry: Entry,
+    pub(super) reason: DeathReason,
 }
 
 /// A queue's messages and consumers.
@@ -29,7 +40,13 @@ pub struct Queue {
     pub(super) next_seq: u64,
     pub(super) next_generation: u32,
     pub(super) ready: Ready,
-    unacked: Slab<Unacked>,
+    pub(super) unacked: Slab<Unacked>,
+    /// Octets of those unacked that are in memory whole.
+    unacked_octets: usize,
+    /// The dead that cannot go yet: the first one's message must be read.
+    pub(super) late: VecDeque<Late>,
+    /// The dead, and where they stood, until the log says so.
+    pub(super) dying: HashMap<LogPos, (Spot, IndexEntry)>,
     pub(super) consumers: Slab<Consumer>,
     pub(super) turns: Turns,
     /// With single active consumer: who gets messages.
@@ -42,6 +59,10 @@ pub struct Queue {
     pub(super) wake_at_ms: Option<u64>,
     /// The first of the messages that have come since the last [`Queue::wake`].
     pub(super) new_from: Option<u64>,
+    /// It has asked for a load that is not done.
+    pub(super) load_asked: bool,
+    /// Somebody takes messages by basic.get.
+    pub(super) got: bool,
     pub(super) gone: bool,
     pub(super) tally: Tally,
 }
@@ -50,10 +71,28 @@ impl Queue {
     /// An empty queue.
     pub fn new(options: QueueOptions) -> Self {
         Queue {
-            ready: Ready::new(options.max_priority),
+            ready: Ready::new(options.max_priority, options.message_ttl_ms),
             options,
             ..Queue::default()
         }
+    }
+
+    /// Has it keep all messages in memory.
+    pub(super) fn keep_whole(&mut self) {
+        self.ready.window.octets = usize::MAX;
+    }
+
+    /// Whether it keeps all messages in memory.
+    pub fn keeps_whole(&self) -> bool {
+        self.ready.window.octets == usize::MAX
+    }
+
+    /// As [`Self::new`], with another window in memory and pages of another length.
+    #[cfg(test)]
+    pub(super) fn with_window(options: QueueOptions, octets: usize, page_len: usize) -> Self {
+        let mut queue = Queue::new(options);
+        queue.ready.window = super::lane::Window { octets, page_len };
+        queue
     }
 
     /// Its settings.
@@ -118,55 +157,34 @@ impl Queue {
         if self.options.overflow != Overflow::DropHead && self.would_overflow(&message) {
             match self.options.overflow {
                 Overflow::RejectPublishDlx => {
-                    self.bury(pos, message, DeathReason::MaxLen, effects);
+                    let entry = self.entry(pos, message, now_ms);
+                    self.bury(entry, DeathReason::MaxLen, effects);
                 }
                 _ => effects.gone(pos),
             }
             return Admission::Refused;
         }
         self.tally.published();
-        self.admit(pos, message, now_ms, false);
+        let entry = self.entry(pos, message, now_ms);
+        self.new_from.get_or_insert(entry.spot.seq());
+        self.ready.push(entry);
         Admission::Taken
     }
 
-    /// Takes a message that recovery found. `redelivered`: it may have been delivered before.
-    pub fn restore(&mut self, pos: LogPos, message: Message, stamped_ms: u64, redelivered: bool) {
-        self.admit(pos, message, stamped_ms, redelivered);
-        // It has octets of its own already.
-        self.new_from = None;
-    }
-
-    fn admit(&mut self, pos: LogPos, message: Message, since_ms: u64, redelivered: bool) {
-        let seq = self.next_seq;
+    fn entry(&mut self, pos: LogPos, message: Message, stamped_ms: u64) -> Entry {
+        let level = message.priority().min(self.options.max_priority);
+        let spot = Spot::new(level, self.next_seq);
         self.next_seq += 1;
-        self.new_from.get_or_insert(seq);
         let own_ttl_ms = match self.options.delays {
             true => message.delay_ms(),
             false => message.ttl_ms(),
         };
-        let ttl_ms = [own_ttl_ms, self.options.message_ttl_ms]
-            .into_iter()
-            .flatten()
-            .min();
-        let early = match (own_ttl_ms, self.options.message_ttl_ms) {
-            (Some(own), Some(queue)) => own < queue,
-            (own, _) => own.is_some(),
-        };
-        self.ready.push(Entry {
-            seq,
-            pos,
-            message,
-            stamped_ms: since_ms,
-            expires_at_ms: ttl_ms.map_or(NEVER_MS, |ttl_ms| since_ms.saturating_add(ttl_ms)),
-            early,
-            redelivered,
-            failed_deliveries: 0,
-        });
+        Entry::new(spot, pos, message, stamped_ms, own_ttl_ms)
     }
 
     /// Hands ready messages to consumers, in turn, until either runs out.
     pub fn dispatch(&mut self, effects: &mut Effects) {
-        while !self.ready.is_empty() {
+        while self.ready.has_next() {
             let Some(index) = self.turns.next() else {
                 break;
             };
@@ -180,8 +198,7 @@ impl Queue {
             match consumer.admit() {
                 Ok(()) => {
                     if let Some(entry) = self.ready.pop() {
-                        let (unacked, tally) = (&mut self.unacked, &mut self.tally);
-                        deliver(consumer, index, entry, unacked, tally, effects);
+                        self.deliver(index, entry, effects);
                     }
                     self.turns.taken();
                 }
@@ -204,22 +221,63 @@ impl Queue {
         }
     }
 
-    /// Takes one message without subscribing.
+    /// Hands a message to the consumer at `index`, who was admitted for it.
+    fn deliver(&mut self, index: u32, mut entry: Entry, effects: &mut Effects) {
+        let Some(consumer) = self.consumers.get_mut(index as usize) else {
+            return;
+        };
+        let Some(message) = entry.message.take() else {
+            return;
+        };
+        let redelivered = entry.redelivered;
+        let no_ack = consumer.spec.no_ack;
+        self.tally
+            .delivered(no_ack, redelivered, message.body_len());
+        if no_ack {
+            effects.gone(entry.pos);
+            consumer.stage(message, redelivered, Slot::NONE);
+            return;
+        }
+        let key = ConsumerKey {
+            index,
+            generation: consumer.generation,
+        };
+        let slot = hold(
+            &mut self.unacked,
+            &mut self.unacked_octets,
+            self.ready.window.octets,
+            entry,
+            &message,
+            Some(key),
+        );
+        consumer.stage(message, redelivered, slot);
+    }
+
+    /// Takes one message without subscribing. `None` also if the next one must be read first:
+    /// [`Self::ready_len`] tells, and [`Self::next_needed`] what to read.
     pub fn get(&mut self, no_ack: bool, effects: &mut Effects) -> Option<Got> {
-        let Some(entry) = self.ready.pop() else {
-            self.tally.got_empty();
+        self.got = true;
+        let Some(mut entry) = self.ready.pop() else {
+            if self.ready.len() == 0 {
+                self.tally.got_empty();
+            }
             return None;
         };
-        let (message, redelivered) = (entry.message.clone(), entry.redelivered);
+        let message = entry.message.take()?;
+        let redelivered = entry.redelivered;
         self.tally.got(no_ack, redelivered, message.body_len());
         let slot = if no_ack {
             effects.gone(entry.pos);
             Slot::NONE
         } else {
-            Slot(self.unacked.insert(Unacked {
+            hold(
+                &mut self.unacked,
+                &mut self.unacked_octets,
+                self.ready.window.octets,
                 entry,
-                consumer: None,
-            }) as u32)
+                &message,
+                None,
+            )
         };
         Some(Got {
             message,
@@ -227,6 +285,12 @@ impl Queue {
             redelivered,
             ready_left: self.ready.len(),
         })
+    }
+
+    /// The record of an unacked message, if it has one.
+    pub fn record(&self, slot: Slot) -> Option<LogPos> {
+        let unacked = self.unacked.get(slot.0 as usize)?;
+        Some(unacked.entry.pos).filter(|pos| pos.is_some())
     }
 
     /// Acked: the messages are gone.
@@ -243,7 +307,7 @@ impl Queue {
     pub fn reject(&mut self, slots: impl IntoIterator<Item = Slot>, effects: &mut Effects) {
         for slot in slots {
             if let Some(entry) = self.take_unacked(slot) {
-                self.bury(entry.pos, entry.message, DeathReason::Rejected, effects);
+                self.bury(entry, DeathReason::Rejected, effects);
             }
         }
     }
@@ -267,16 +331,12 @@ impl Queue {
             entry.redelivered = true;
             entry.failed_deliveries += u32::from(failed);
             if self.options.kind == QueueKind::Quorum && entry.failed_deliveries > 0 {
-                entry.message = entry.message.with_delivery_count(entry.failed_deliveries);
+                let count = entry.failed_deliveries;
+                entry.message = entry.message.map(|m| m.with_delivery_count(count));
             }
             match self.options.delivery_limit {
                 Some(limit) if entry.failed_deliveries > limit => {
-                    self.bury(
-                        entry.pos,
-                        entry.message,
-                        DeathReason::DeliveryLimit,
-                        effects,
-                    );
+                    self.bury(entry, DeathReason::DeliveryLimit, effects);
                 }
                 _ => self.ready.put_back(entry),
             }
@@ -286,9 +346,7 @@ impl Queue {
     /// Drops the ready messages; how many there were (A4.8).
     pub fn purge(&mut self, effects: &mut Effects) -> usize {
         let count = self.ready.len();
-        self.ready
-            .take_all()
-            .for_each(|entry| effects.gone(entry.pos));
+        self.ready.take_all().drop_into(effects);
         count
     }
 
@@ -297,6 +355,9 @@ impl Queue {
     pub fn close(&mut self, effects: &mut Effects) -> usize {
         let count = self.purge(effects);
         self.unacked.drain().for_each(|u| effects.gone(u.entry.pos));
+        self.unacked_octets = 0;
+        self.late.drain(..).for_each(|l| effects.gone(l.entry.pos));
+        self.dying.clear();
         self.gone = true;
         self.turns.clear();
         for consumer in self.consumers.drain() {
@@ -310,10 +371,6 @@ impl Queue {
         self.ready.in_order().cloned().collect()
     }
 
-    pub(super) fn unacked(&self) -> impl Iterator<Item = &Entry> {
-        self.unacked.iter().map(|(_, unacked)| &unacked.entry)
-    }
-
     /// Places for messages, whether any are there or not.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
@@ -322,7 +379,8 @@ impl Queue {
 
     fn take_unacked(&mut self, slot: Slot) -> Option<Entry> {
         let Unacked { entry, consumer } = self.unacked.try_remove(slot.0 as usize)?;
-        self.tally.returned(entry.message.body_len());
+        self.tally.returned(entry.body_bytes as usize);
+        self.unacked_octets -= entry.octets();
         if self.unacked.is_empty() && self.unacked.capacity() > KEPT_MAX {
             self.unacked = Slab::new();
         }
@@ -336,33 +394,19 @@ impl Queue {
     }
 }
 
-fn deliver(
-    consumer: &mut Consumer,
-    index: u32,
-    entry: Entry,
+/// Keeps `entry` until it is settled. Beyond the window its octets, which are `message`, are let go: it
+/// is read again should it come back.
+fn hold(
     unacked: &mut Slab<Unacked>,
-    tally: &mut Tally,
-    effects: &mut Effects,
-) {
-    let no_ack = consumer.spec.no_ack;
-    tally.delivered(no_ack, entry.redelivered, entry.message.body_len());
-    if no_ack {
-        effects.gone(entry.pos);
-        consumer.stage(entry.message, entry.redelivered, Slot::NONE);
-    } else {
-        let slot = unacked.vacant_entry();
-        consumer.stage(
-            entry.message.clone(),
-            entry.redelivered,
-            Slot(slot.key() as u32),
-        );
-        let key = ConsumerKey {
-            index,
-            generation: consumer.generation,
-        };
-        slot.insert(Unacked {
-            entry,
-            consumer: Some(key),
-        });
+    held_octets: &mut usize,
+    window_octets: usize,
+    mut entry: Entry,
+    message: &Message,
+    consumer: Option<ConsumerKey>,
+) -> Slot {
+    if entry.pos == LogPos::NONE || *held_octets < window_octets {
+        entry.message = Some(message.clone());
+        *held_octets += entry.octets();
     }
+    Slot(unacked.insert(Unacked { entry, consumer }) as u32)
 }

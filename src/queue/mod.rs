@@ -1,5 +1,8 @@
 //! What a queue is: the order of ready messages, what is unacked, and who consumes.
 //!
+//! A queue keeps a window of its messages in memory; of the others it knows where in the log they are, by
+//! the entry at its tail, in pages of the log (`base::index`) behind that.
+//!
 //! [`Queue`] is a plain state machine without I/O, tasks or clock: a call changes it, and what must
 //! be done outside (positions to log as consumed) comes out as [`Effects`]. Deliveries leave
 //! through [`ConsumerPort`], in batches. [`QueueRef`] is the handle that the rest of the broker
@@ -8,11 +11,15 @@
 //! Never knows exchanges, the wire, or the log beyond the position a message has in it.
 //! Lock order: a queue's lock, then what a port locks; never two queues at once.
 
-mod bridge;
 mod consumer;
+mod entry;
+mod lane;
+mod load;
 mod machine;
 mod options;
 mod outcome;
+mod paging;
+mod places;
 mod ready;
 mod shared;
 mod subscription;
@@ -26,6 +33,7 @@ mod model_tests;
 pub use consumer::{
     ConsumerInfo, ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot,
 };
+pub use load::{Load, Wanted};
 pub use machine::Queue;
 pub use options::{DeadLetter, DeathReason, Overflow, QueueKind, QueueOptions};
 pub use outcome::{Admission, Dead, Effects, Got, SubscribeError};

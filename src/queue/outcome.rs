@@ -23,8 +23,17 @@ pub struct Dead {
 pub struct Effects {
     /// Records of messages that left the queue for good, to be logged as consumed.
     pub consumed: Vec<LogPos>,
-    /// Messages to be dead-lettered, in order. Only from a queue with a dead-letter exchange.
+    /// Pages all of whose messages left the queue for good, to be logged so.
+    pub pages: Vec<LogPos>,
+    /// Segments, and how many of those messages are in each.
+    pub released: Vec<(u32, u32)>,
+    /// Pages that are none any more, since each of their messages is gone or an entry again.
+    pub opened: Vec<LogPos>,
+    /// Messages to be dead-lettered, in order. Only from a queue with a dead-letter exchange. The queue
+    /// remembers them until it is told that they are in the log: [`super::Queue::buried`].
     pub dead: Vec<Dead>,
+    /// Something is to be read: [`super::Queue::next_load`]. Said once until that is done.
+    pub load: bool,
     /// When the queue wants [`super::Queue::wake`], in ms since 1970, if sooner than it said before.
     pub wake_at_ms: Option<u64>,
 }
@@ -32,7 +41,12 @@ pub struct Effects {
 impl Effects {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.consumed.is_empty() && self.dead.is_empty() && self.wake_at_ms.is_none()
+        self.consumed.is_empty()
+            && self.dead.is_empty()
+            && self.wake_at_ms.is_none()
+            && !self.load
+            && self.pages.is_empty()
+            && self.opened.is_empty()
     }
 
     pub(super) fn gone(&mut self, pos: LogPos) {

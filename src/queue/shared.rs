@@ -69,11 +69,15 @@ pub struct QueueRef(Arc<SharedQueue>);
 impl QueueRef {
     /// A new, empty queue.
     pub fn new(spec: QueueSpec, settings: Settings) -> Self {
-        let state = Mutex::new(Queue::new(settings.options.clone()));
+        let mut state = Queue::new(settings.options.clone());
+        if spec.is_store && !settings.options.delays {
+            // A history is read as a whole at each binding.
+            state.keep_whole();
+        }
         QueueRef(Arc::new(SharedQueue {
             spec,
             settings: ArcSwap::from_pointee(settings),
-            state,
+            state: Mutex::new(state),
         }))
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Owns when a message is dead. What becomes of it then is the broker's.
 
-use super::machine::Queue;
+use std::collections::HashMap;
+
+use super::entry::{Entry, NEVER_MS};
+use super::machine::{Late, Queue};
 use super::options::{DeathReason, Overflow, QueueOptions};
 use super::outcome::{Dead, Effects};
-use super::ready::NEVER_MS;
 use crate::base::LogPos;
 use crate::message::Message;
 
@@ -18,17 +20,23 @@ impl Queue {
         if self.wake_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.wake_at_ms = None;
         }
-        while let Some(entry) = self.ready.pop_expired(now_ms) {
-            self.bury(entry.pos, entry.message, DeathReason::Expired, effects);
+        self.bury_late(effects);
+        while let Some(entry) = self.ready.pop_expired(now_ms, &mut effects.opened) {
+            self.bury(entry, DeathReason::Expired, effects);
         }
-        while self.is_too_long() {
-            let Some(entry) = self.ready.pop() else { break };
-            self.bury(entry.pos, entry.message, DeathReason::MaxLen, effects);
+        // Those whose time may be over go first; what is in a page goes when that is read.
+        let waits = self.ready.due_page(now_ms).is_some();
+        while !waits && self.is_too_long() {
+            let Some(entry) = self.ready.pop_any() else {
+                break;
+            };
+            self.bury(entry, DeathReason::MaxLen, effects);
         }
         if let Some(first) = self.new_from.take() {
             self.ready.settle_from(first);
         }
-        let next_ms = self.ready.next_expiry_ms().min(self.expires_at_ms());
+        self.ask_for_load(now_ms, effects);
+        let next_ms = self.ready.next_expiry_ms(now_ms).min(self.expires_at_ms());
         if next_ms != NEVER_MS && self.wake_at_ms.is_none_or(|at_ms| next_ms < at_ms) {
             self.wake_at_ms = Some(next_ms);
             effects.wake_at_ms = Some(next_ms);
@@ -39,6 +47,7 @@ impl Queue {
     /// consumer is active stay. Limits hold for the messages that are there at the next
     /// [`Self::wake`], which must follow.
     pub fn set_options(&mut self, options: QueueOptions) {
+        self.ready.set_ttl(options.message_ttl_ms);
         self.options = QueueOptions {
             kind: self.options.kind,
             max_priority: self.options.max_priority,
@@ -57,23 +66,43 @@ impl Queue {
         self.expires_at_ms() <= now_ms
     }
 
-    /// A message is dead: dead-lettered if the queue says where to, else gone.
-    pub(super) fn bury(
-        &mut self,
-        pos: LogPos,
-        message: Message,
-        reason: DeathReason,
-        effects: &mut Effects,
-    ) {
+    /// A message is dead: dead-lettered if the queue says where to, else gone. One whose octets are on
+    /// disk only waits for them, and all that die after it wait for it.
+    pub(super) fn bury(&mut self, entry: Entry, reason: DeathReason, effects: &mut Effects) {
         let lettered = self.options.dead_letter.is_some() && !self.gone;
         self.tally.died(reason, lettered);
-        match lettered {
-            true => effects.dead.push(Dead {
-                pos,
+        if !lettered {
+            return effects.gone(entry.pos);
+        }
+        if entry.pos.is_some() {
+            self.dying.insert(entry.pos, (entry.spot, entry.index()));
+        }
+        self.late.push_back(Late { entry, reason });
+        self.bury_late(effects);
+    }
+
+    fn bury_late(&mut self, effects: &mut Effects) {
+        while let Some(late) = self.late.pop_front() {
+            let Late { entry, reason } = late;
+            let Some(message) = entry.message else {
+                self.late.push_front(Late { entry, reason });
+                break;
+            };
+            effects.dead.push(Dead {
+                pos: entry.pos,
                 message,
                 reason,
-            }),
-            false => effects.gone(pos),
+            });
+        }
+    }
+
+    /// That these are dead is in the log now.
+    pub fn buried(&mut self, positions: &[LogPos]) {
+        for pos in positions {
+            self.dying.remove(pos);
+        }
+        if self.dying.is_empty() {
+            self.dying = HashMap::new();
         }
     }
 

@@ -8,6 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The queues of the fanout exchange. The first has a consumer.
 pub(crate) const QUEUES: [&str; 3] = ["load-0", "load-1", "load-2"];
 
+/// The last one: its backlog is longer than what a broker keeps in memory, and those who consume from it
+/// come and go.
+pub(crate) const BACKLOG: &str = QUEUES[2];
+
 /// What is known of one number in one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
@@ -67,7 +71,13 @@ impl Book {
     }
 
     /// Enters what happened in a round, up to the kill.
-    pub(crate) fn enter(&mut self, published: Published, consumed: Consumed) {
+    pub(crate) fn enter(
+        &mut self,
+        published: Published,
+        consumed: Consumed,
+        visited: BTreeSet<u64>,
+    ) {
+        self.queues[2].seen.extend(visited);
         for queue in &mut self.queues {
             for number in self.first_of_round..=published.last {
                 let known = match published.confirmed.contains(&number) {

@@ -13,11 +13,14 @@ use lapin::{BasicProperties, Channel, Connection, Consumer};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::book::{Book, Entries, Known, QUEUES};
+use crate::book::{BACKLOG, Book, Entries, Known, QUEUES};
 use crate::load::number;
 
 /// Queue that takes the message behind the acks; it is emptied with the check.
 const LAST: &str = "load-last";
+
+/// Messages left in the backlog: some pages beyond the window of a queue.
+const BACKLOG_MAX: usize = 8_000;
 
 /// What a check has found.
 #[derive(Debug, Default)]
@@ -51,8 +54,10 @@ pub(crate) async fn queues(connection: &Connection, book: &mut Book, rng: &mut S
         compare(name, entries, &found, &mut total);
         entries.seen.extend(found.keys());
         entries.known = found.keys().map(|&number| (number, Known::Must)).collect();
-        // None, all, or up to one of them; what is left is there in the next round.
+        // None, all, or up to one of them; what is left is there in the next round. The backlog is
+        // to grow beyond what is in memory.
         let part = match rng.random_range(0..4) {
+            _ if *name == BACKLOG => found.len().saturating_sub(BACKLOG_MAX),
             0 => 0,
             1 => rng.random_range(0..=found.len()),
             _ => found.len(),

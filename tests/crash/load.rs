@@ -1,4 +1,5 @@
-//! The load: one publisher with a window of confirms, one consumer that acks in batches.
+//! The load: one publisher with a window of confirms, one consumer that acks in batches, and one that comes
+//! and goes.
 //!
 //! Both run until the connection breaks, and then say what they know.
 
@@ -16,7 +17,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ExchangeKind, PublisherConfirm};
 use tokio::sync::watch;
 
-use crate::book::{Acked, Consumed, Published, QUEUES};
+use crate::book::{Acked, BACKLOG, Consumed, Published, QUEUES};
 
 pub(crate) const EXCHANGE: &str = "load";
 
@@ -189,5 +190,55 @@ async fn consume_on(
             done.done_at = Some(shared.published());
         }
     }
+    Ok(())
+}
+
+/// Messages that a visitor of the backlog looks at.
+const VISIT: usize = 700;
+
+/// What visitors of the backlog have seen.
+pub(crate) type Seen = BTreeSet<u64>;
+
+/// Consumes the last queue, which has a backlog, from its beginning again and again, and acks nothing, until
+/// the connection breaks.
+pub(crate) async fn visit(connection: Connection) -> Seen {
+    let mut seen = Seen::new();
+    while visit_once(&connection, &mut seen).await.is_ok() {}
+    seen
+}
+
+async fn visit_once(connection: &Connection, seen: &mut Seen) -> lapin::Result<()> {
+    let channel = connection.create_channel().await?;
+    let passive = QueueDeclareOptions::durable().passive();
+    let none = FieldTable::default();
+    let declared = channel.queue_declare(BACKLOG.into(), passive, none.clone());
+    let count = declared.await?.message_count() as usize;
+    let options = BasicConsumeOptions::default();
+    let consuming = channel.basic_consume(BACKLOG.into(), "".into(), options, none);
+    let mut consumer = consuming.await?;
+    let mut last = 0;
+    for at in 0..count.min(VISIT) {
+        let Some(delivery) = consumer.next().await else {
+            break;
+        };
+        let delivery = delivery?;
+        let number = number(&delivery);
+        assert!(number > last, "{BACKLOG}: {number} after {last}");
+        let is_first = at == 0;
+        let first = seen.first().copied();
+        assert!(
+            !is_first || first.is_none_or(|first| number == first),
+            "{BACKLOG} begins with {number}, and before with {first:?}"
+        );
+        assert!(
+            delivery.redelivered || !seen.contains(&number),
+            "{BACKLOG}: {number} comes again, and is not marked"
+        );
+        last = number;
+        seen.insert(number);
+    }
+    channel.close(200, "OK".into()).await?;
+    drop(consumer);
+    // The requeue of a channel that is closed is done when the next method is answered.
     Ok(())
 }

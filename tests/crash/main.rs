@@ -129,7 +129,8 @@ async fn one_round(broker: Broker, book: &mut Book, churn: &mut Churn, rng: &mut
     let (confirmed, mut watched) = watch::channel(book.confirmed);
     let target = book.confirmed + rng.random_range(CONFIRMED_BEFORE_KILL);
     let moment = Duration::from_micros(rng.random_range(MOMENT_US));
-    let (publishing, consuming, changing) = (
+    let (publishing, consuming, visiting, changing) = (
+        connect(&broker).await,
         connect(&broker).await,
         connect(&broker).await,
         connect(&broker).await,
@@ -145,13 +146,14 @@ async fn one_round(broker: Broker, book: &mut Book, churn: &mut Churn, rng: &mut
             false => broker.kill(),
         }
     };
-    let (published, consumed, (), ()) = tokio::join!(
+    let (published, consumed, visited, (), ()) = tokio::join!(
         tokio::spawn(load::publish(publishing, shared.clone(), confirmed)),
         tokio::spawn(load::consume(consuming, shared.clone())),
+        tokio::spawn(load::visit(visiting)),
         churn.change(changing),
         kill,
     );
-    book.enter(published.unwrap(), consumed.unwrap());
+    book.enter(published.unwrap(), consumed.unwrap(), visited.unwrap());
 }
 
 /// Starts the broker and kills it at a random moment of its recovery.

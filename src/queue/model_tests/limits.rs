@@ -8,8 +8,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use super::disk::Disk;
 use super::number;
-use crate::base::LogPos;
+use crate::base::{LogPos, QueueId};
 use crate::message::{Facts, Message};
 use crate::queue::options::{DeadLetter, DeathReason, Overflow};
 use crate::queue::{Admission, Effects, Queue, QueueOptions, Slot};
@@ -23,6 +24,8 @@ struct Sent {
     expires_at_ms: Option<u64>,
     failed: u32,
     redelivered: bool,
+    /// Its record.
+    pos: LogPos,
 }
 
 impl Sent {
@@ -30,15 +33,16 @@ impl Sent {
         (Reverse(self.level), self.seq)
     }
 
-    /// Its record: also where the test finds it again.
-    fn pos(&self) -> LogPos {
-        LogPos(1 + self.number)
+    fn is_over(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms)
     }
 }
 
 struct World {
     rng: StdRng,
     queue: Queue,
+    disk: Disk,
+    window: usize,
     options: QueueOptions,
     now_ms: u64,
     next_number: u64,
@@ -89,9 +93,15 @@ impl World {
             exchange: "dlx".into(),
             routing_key: None,
         });
+        let window = match rng.random() {
+            true => rng.random_range(0..2000),
+            false => usize::MAX,
+        };
         World {
+            queue: Queue::with_window(options.clone(), window, 4),
+            disk: Disk::new(rng.random()),
+            window,
             rng,
-            queue: Queue::new(options.clone()),
             options,
             now_ms: 1_000_000,
             next_number: 0,
@@ -112,14 +122,39 @@ impl World {
             0..45 => self.publish(&mut effects, &mut consumed, &mut dead),
             45..65 => self.get(&mut effects, &mut consumed, &mut dead),
             65..85 => self.settle(&mut effects, &mut consumed, &mut dead),
-            85..99 => self.now_ms += self.rng.random_range(0..60),
+            85..98 => self.now_ms += self.rng.random_range(0..60),
+            98 => self.restart(),
             _ => {
                 assert_eq!(self.queue.purge(&mut effects), self.ready.len());
                 consumed.append(&mut self.ready);
             }
         }
         self.wake(&mut effects, &mut dead);
+        // What is in pages is known when they are read.
+        while self
+            .disk
+            .read_all(&mut self.queue, self.now_ms, &mut effects)
+        {
+            self.wake(&mut effects, &mut dead);
+        }
+        self.disk.perhaps_page_out(&mut self.queue);
         self.check(effects, &consumed, dead);
+    }
+
+    /// The broker is killed and begins again from a checkpoint, in which the dead that are not in the log
+    /// yet are alive.
+    fn restart(&mut self) {
+        let state = self.queue.snapshot(QueueId(7));
+        self.queue = Queue::with_window(self.options.clone(), self.window, 4);
+        self.queue.restore(state);
+        self.disk.restarted(&mut self.queue);
+        for (_, mut sent) in std::mem::take(&mut self.unacked) {
+            sent.redelivered = true;
+            // No longer where its requeue would have put it, but in its lane.
+            self.put(sent);
+        }
+        self.ready.retain(|sent| sent.pos.is_some());
+        self.wakes.clear();
     }
 
     fn publish(&mut self, effects: &mut Effects, consumed: &mut Vec<Sent>, dead: &mut Deaths) {
@@ -133,8 +168,13 @@ impl World {
             let priority = self.rng.random_range(0..8);
             let message = message(number, priority, self.rng.random_range(0..60), ttl_ms);
             let lives_ms = [ttl_ms, self.options.message_ttl_ms].into_iter().flatten();
+            let pos = match self.rng.random_range(0..20) {
+                0 => LogPos::NONE,
+                _ => self.disk.write(&message),
+            };
             let sent = Sent {
                 number,
+                pos,
                 level: priority.min(self.options.max_priority),
                 seq: number,
                 size: message.body_len() as u64,
@@ -142,9 +182,7 @@ impl World {
                 failed: 0,
                 redelivered: false,
             };
-            let admission = self
-                .queue
-                .publish(sent.pos(), message, self.now_ms, effects);
+            let admission = self.queue.publish(sent.pos, message, self.now_ms, effects);
             let full = self.is_over(1, sent.size);
             if self.options.overflow == Overflow::DropHead || !full {
                 assert_eq!(admission, Admission::Taken);
@@ -163,7 +201,13 @@ impl World {
         // As the broker does, so that nobody gets what is expired.
         self.wake(effects, dead);
         let no_ack = self.rng.random();
-        let got = self.queue.get(no_ack, effects);
+        let mut got = self.queue.get(no_ack, effects);
+        while got.is_none() && !self.ready.is_empty() {
+            self.disk.read_next(&mut self.queue, effects);
+            // As the broker does: what a page held may be over.
+            self.wake(effects, dead);
+            got = self.queue.get(no_ack, effects);
+        }
         assert_eq!(got.is_some(), !self.ready.is_empty());
         let Some(got) = got else { return };
         let sent = self.ready.remove(0);
@@ -209,13 +253,13 @@ impl World {
 
     fn wake(&mut self, effects: &mut Effects, dead: &mut Deaths) {
         self.queue.wake(self.now_ms, effects);
+        self.disk.note(effects);
         self.wakes.retain(|&at_ms| at_ms > self.now_ms);
         self.wakes.extend(effects.wake_at_ms.take());
-        let over = |sent: &Sent| sent.expires_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms);
-        let (expired, left) = self.ready.drain(..).partition(over);
-        self.ready = left;
-        let expired: Vec<Sent> = expired;
-        dead.extend(expired.into_iter().map(|sent| (sent, DeathReason::Expired)));
+        let now_ms = self.now_ms;
+        let over = |sent: &mut Sent| sent.is_over(now_ms);
+        let expired = self.ready.extract_if(.., over);
+        dead.extend(expired.map(|sent| (sent, DeathReason::Expired)));
         while self.options.overflow == Overflow::DropHead && self.is_over(0, 0) {
             dead.push((self.ready.remove(0), DeathReason::MaxLen));
         }
@@ -238,26 +282,38 @@ impl World {
     }
 
     fn check(&mut self, effects: Effects, consumed: &[Sent], mut dead: Deaths) {
-        let mut consumed: Vec<LogPos> = consumed.iter().map(Sent::pos).collect();
+        let mut consumed: Vec<LogPos> = consumed.iter().map(|sent| sent.pos).collect();
         if self.options.dead_letter.is_none() {
-            consumed.extend(dead.drain(..).map(|(sent, _)| sent.pos()));
+            consumed.extend(dead.drain(..).map(|(sent, _)| sent.pos));
         }
+        consumed.retain(|pos| pos.is_some());
         consumed.sort();
         let mut said = effects.consumed;
+        let before = said.len();
+        let pages = effects.pages.iter().map(|pos| &self.disk.pages[pos]);
+        // Of a page that was purged, what had not gone before.
+        let paged = pages.flatten().map(|entry| entry.pos);
+        said.extend(paged.filter(|pos| consumed.binary_search(pos).is_ok()));
+        let released: u32 = effects.released.iter().map(|(_, count)| count).sum();
+        assert_eq!(released as usize, said.len() - before, "released");
         said.sort();
         assert_eq!(said, consumed, "consumed");
 
         let told = effects.dead.iter();
-        let told = told.map(|dead| (dead.pos, number(&dead.message), dead.reason));
+        let told = told.map(|dead| (number(&dead.message), dead.pos, dead.reason));
         let mut told: Vec<_> = told.collect();
         let expected = dead.iter();
-        let expected = expected.map(|(sent, reason)| (sent.pos(), sent.number, *reason));
+        let expected = expected.map(|(sent, reason)| (sent.number, sent.pos, *reason));
         let mut expected: Vec<_> = expected.collect();
         self.deaths.extend(told.iter().map(|(.., reason)| *reason));
         // In order but for those whose time was over at once.
-        told.sort_by_key(|(pos, _, reason)| (*reason == DeathReason::Expired).then_some(*pos));
-        expected.sort_by_key(|(pos, _, reason)| (*reason == DeathReason::Expired).then_some(*pos));
+        let order = |&(number, _, reason): &(u64, LogPos, DeathReason)| {
+            (reason == DeathReason::Expired).then_some(number)
+        };
+        told.sort_by_key(order);
+        expected.sort_by_key(order);
         assert_eq!(told, expected, "dead");
+        self.bury(told.iter().map(|(_, pos, _)| *pos).collect());
 
         assert_eq!(self.queue.ready_len(), self.ready.len(), "ready");
         assert_eq!(self.queue.ready_bytes() as u64, self.bytes(), "octets");
@@ -267,6 +323,23 @@ impl World {
             let woken = self.wakes.iter().any(|&at_ms| at_ms <= next_ms);
             assert!(woken, "nothing wakes it at {next_ms}: {:?}", self.wakes);
         }
+    }
+}
+
+impl World {
+    /// The dead are in a checkpoint until they are in the log.
+    fn bury(&mut self, mut dead: Vec<LogPos>) {
+        dead.retain(|pos| pos.is_some());
+        let loose = |queue: &Queue| -> Vec<LogPos> {
+            let lanes = queue.snapshot(QueueId(7)).lanes.into_iter();
+            let loose = lanes.flat_map(|lane| lane.loose);
+            loose.map(|(_, entry)| entry.pos).collect()
+        };
+        let before = loose(&self.queue);
+        assert!(dead.iter().all(|pos| before.contains(pos)), "dying");
+        self.queue.buried(&dead);
+        let after = loose(&self.queue);
+        assert!(!dead.iter().any(|pos| after.contains(pos)), "dead");
     }
 }
 

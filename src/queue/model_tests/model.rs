@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
+use super::disk::Disk;
 use super::message;
 use super::port::Port;
-use crate::base::LogPos;
+use crate::base::{LogPos, QueueId};
 use crate::queue::{ConsumerKey, Effects, Queue, QueueOptions, Slot};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +47,9 @@ pub(super) struct Unacked {
 
 pub(super) struct Side {
     pub(super) queue: Queue,
+    pub(super) disk: Disk,
+    /// Octets of its window.
+    pub(super) window: usize,
     pub(super) max_priority: u8,
     pub(super) next_seq: u64,
     pub(super) ready: Vec<Sent>,
@@ -56,12 +60,11 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub(super) fn new(max_priority: u8) -> Self {
+    pub(super) fn new(max_priority: u8, window: usize, seed: u64) -> Self {
         Side {
-            queue: Queue::new(QueueOptions {
-                max_priority,
-                ..QueueOptions::default()
-            }),
+            queue: new_queue(max_priority, window),
+            disk: Disk::new(seed),
+            window,
             max_priority,
             next_seq: 0,
             ready: Vec::new(),
@@ -93,6 +96,38 @@ impl Side {
         }
     }
 
+    /// What a checkpoint would hold is what is there, in order.
+    pub(super) fn check_snapshot(&self) {
+        let mut found = Vec::new();
+        for lane in self.queue.snapshot(QueueId(7)).lanes {
+            let mut all = Vec::new();
+            for page in &lane.pages {
+                for (place, entry) in self.disk.pages[&page.pos].iter().enumerate() {
+                    let redelivered = entry.redelivered || page.redelivered;
+                    all.push((page.first_seq + place as u64, entry.pos, redelivered));
+                }
+            }
+            let loose = lane.loose.iter();
+            all.extend(loose.map(|(seq, entry)| (*seq, entry.pos, entry.redelivered)));
+            all.sort();
+            found.extend(
+                all.iter()
+                    .map(|(_, pos, again)| (u8::MAX - lane.priority, *pos, *again)),
+            );
+        }
+        found.sort_by_key(|(priority, ..)| *priority);
+        let unacked = self.unacked.values().map(|unacked| Sent {
+            redelivered: true,
+            ..unacked.sent.clone()
+        });
+        let mut expected: Vec<Sent> = self.ready.iter().cloned().chain(unacked).collect();
+        expected.retain(|sent| sent.pos.is_some());
+        expected.sort_by_key(|sent| (u8::MAX - sent.priority, sent.seq));
+        let expected = expected.iter();
+        let expected = expected.map(|sent| (u8::MAX - sent.priority, sent.pos, sent.redelivered));
+        assert_eq!(found, expected.collect::<Vec<_>>(), "snapshot");
+    }
+
     pub(super) fn put(&mut self, sent: Sent) {
         self.ready.push(sent);
         self.ready
@@ -106,6 +141,14 @@ impl Side {
     }
 }
 
+pub(super) fn new_queue(max_priority: u8, window: usize) -> Queue {
+    let options = QueueOptions {
+        max_priority,
+        ..QueueOptions::default()
+    };
+    Queue::with_window(options, window, 4)
+}
+
 pub(super) fn sorted(mut positions: Vec<LogPos>) -> Vec<LogPos> {
     positions.retain(|pos| pos.is_some());
     positions.sort();
@@ -114,4 +157,21 @@ pub(super) fn sorted(mut positions: Vec<LogPos>) -> Vec<LogPos> {
 
 pub(super) fn check(what: &str, effects: Effects, expected: Vec<LogPos>) {
     assert_eq!(sorted(effects.consumed), sorted(expected), "{what}");
+}
+
+/// As [`check`], when whole pages may be among what is gone.
+pub(super) fn check_all(side: &Side, what: &str, effects: Effects, expected: Vec<LogPos>) {
+    let pages = effects.pages.iter().map(|pos| &side.disk.pages[pos]);
+    let paged: Vec<LogPos> = pages.flatten().map(|entry| entry.pos).collect();
+    let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
+    for pos in &paged {
+        *counts.entry(pos.segment()).or_default() += 1;
+    }
+    let mut released: BTreeMap<u32, u32> = BTreeMap::new();
+    for (segment, count) in &effects.released {
+        *released.entry(*segment).or_default() += count;
+    }
+    assert_eq!(released, counts, "{what}: counts by segment");
+    let gone = [effects.consumed, paged].concat();
+    assert_eq!(sorted(gone), sorted(expected), "{what}");
 }

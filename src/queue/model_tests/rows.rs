@@ -23,10 +23,14 @@ struct Bench {
 impl Bench {
     fn new(max_priority: u8) -> Self {
         Bench {
-            queue: Queue::new(QueueOptions {
-                max_priority,
-                ..QueueOptions::default()
-            }),
+            queue: Queue::with_window(
+                QueueOptions {
+                    max_priority,
+                    ..QueueOptions::default()
+                },
+                usize::MAX,
+                1024,
+            ),
             next_consumer: 0,
         }
     }

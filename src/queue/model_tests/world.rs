@@ -1,4 +1,4 @@
-//! Two queues, two channels, any number of consumers, and the naive model beside them.
+//! Two queues with a disk each, two channels, any number of consumers, and the naive model beside them.
 //!
 //! Whom a message goes to is not predicted but judged: messages leave in order, turns are equal,
 //! limits hold, and nobody who could take a ready message is passed over.
@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::model::{Sent, Side, Taker, Unacked, check, sorted};
+use super::model::{Sent, Side, Taker, Unacked, check, check_all, new_queue};
 use super::port::{Line, Port};
 use super::{message, number};
 use crate::base::{ConnectionId, LogPos, QueueId};
@@ -23,15 +23,21 @@ pub(super) struct World {
     lines: [Arc<Line>; 2],
     next_number: u64,
     next_consumer: u32,
-    next_pos: u64,
     pub(super) delivered: usize,
+    pub(super) restarts: usize,
 }
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let levels = [0, 5, 255];
-        let mut side = || Side::new(*levels.choose(&mut rng).unwrap());
+        let mut side = || {
+            let window = match rng.random_range(0..4) {
+                0 => usize::MAX,
+                _ => rng.random_range(0..2000),
+            };
+            Side::new(*levels.choose(&mut rng).unwrap(), window, rng.random())
+        };
         let sides = [side(), side()];
         let lines = [
             Line::new(rng.random_range(1..2000), rng.random_range(0..6)),
@@ -43,15 +49,22 @@ impl World {
             lines,
             next_number: 0,
             next_consumer: 0,
-            next_pos: 1,
             delivered: 0,
+            restarts: 0,
         }
+    }
+
+    pub(super) fn pages_read(&self) -> usize {
+        self.sides.iter().map(|side| side.disk.pages_read).sum()
     }
 
     /// One random operation, then every check.
     pub(super) fn step(&mut self) {
         let at = self.rng.random_range(0..2);
-        match self.rng.random_range(0..100) {
+        match self.rng.random_range(0..130) {
+            100..117 | 120..130 => self.load(at),
+            117 if self.rng.random_range(0..6) == 0 => self.restart(at),
+            117..120 => self.read_all(at),
             0..30 => self.publish(at),
             30..40 => self.get(at),
             40..58 => self.settle(at, false),
@@ -69,18 +82,18 @@ impl World {
     }
 
     fn publish(&mut self, at: usize) {
-        for _ in 0..self.rng.random_range(1..5) {
+        let most = [5, 5, 5, 60].choose(&mut self.rng).copied().unwrap_or(5);
+        for _ in 0..self.rng.random_range(1..most) {
             let number = self.next_number;
             self.next_number += 1;
             let priority = self.rng.random_range(0..13);
-            let pos = match self.rng.random() {
-                true => LogPos(self.next_pos),
-                false => LogPos::NONE,
-            };
-            self.next_pos += 1;
             let message = message(number, priority, self.rng.random_range(0..200));
             let side = &mut self.sides[at];
-            let mut sent = Sent {
+            let pos = match self.rng.random_range(0..20) {
+                0 => LogPos::NONE,
+                _ => side.disk.write(&message),
+            };
+            let sent = Sent {
                 number,
                 priority: priority.min(side.max_priority),
                 seq: side.next_seq,
@@ -89,18 +102,64 @@ impl World {
                 size: message.body_len(),
             };
             side.next_seq += 1;
-            if self.rng.random_range(0..10) == 0 {
-                sent.redelivered = self.rng.random();
-                side.queue.restore(pos, message, 0, sent.redelivered);
-            } else {
-                let mut effects = Effects::default();
-                side.queue.publish(pos, message, 0, &mut effects);
-                check("publish", effects, vec![]);
-            }
+            let mut effects = Effects::default();
+            side.queue.publish(pos, message, 0, &mut effects);
+            check("publish", effects, vec![]);
             side.put(sent);
             side.dispatched = false;
         }
         self.perhaps_dispatch(at);
+        let side = &mut self.sides[at];
+        side.disk.perhaps_page_out(&mut side.queue);
+    }
+
+    /// Something is read, perhaps too late.
+    fn load(&mut self, at: usize) {
+        let side = &mut self.sides[at];
+        let mut effects = Effects::default();
+        side.disk.step(&mut side.queue, 0, &mut effects);
+        check("load", effects, vec![]);
+        self.dispatch_unjudged(at);
+    }
+
+    fn read_all(&mut self, at: usize) {
+        loop {
+            let side = &mut self.sides[at];
+            let mut effects = Effects::default();
+            let read = side.disk.read_all(&mut side.queue, 0, &mut effects);
+            check("load", effects, vec![]);
+            self.dispatch_unjudged(at);
+            if !read {
+                break;
+            }
+        }
+    }
+
+    /// The broker is killed and begins again from a checkpoint.
+    fn restart(&mut self, at: usize) {
+        self.restarts += 1;
+        let side = &mut self.sides[at];
+        let state = side.queue.snapshot(QueueId(7));
+        let mut queue = new_queue(side.max_priority, side.window);
+        queue.restore(state);
+        side.disk.restarted(&mut queue);
+        side.queue = queue;
+        side.takers.clear();
+        let mut given_back = [0; 2];
+        for (_, Unacked { mut sent, consumer }) in std::mem::take(&mut side.unacked) {
+            if let Some((_, line)) = consumer {
+                given_back[line] += 1;
+            }
+            sent.redelivered = true;
+            side.put(sent);
+        }
+        side.ready.retain(|sent| sent.pos.is_some());
+        self.give_back(given_back);
+        for line in 0..2 {
+            if self.lines[line].waited_for.swap(false, SeqCst) {
+                self.resume_all(line);
+            }
+        }
     }
 
     fn perhaps_dispatch(&mut self, at: usize) {
@@ -127,6 +186,8 @@ impl World {
         let side = &mut self.sides[at];
         let mut effects = Effects::default();
         side.queue.dispatch(&mut effects);
+        side.queue.wake(0, &mut effects);
+        side.disk.note(&mut effects);
         side.dispatched = true;
         let mut counts = Vec::new();
         let mut numbers = Vec::new();
@@ -177,7 +238,13 @@ impl World {
         let no_ack = self.rng.random();
         let side = &mut self.sides[at];
         let mut effects = Effects::default();
-        let got = side.queue.get(no_ack, &mut effects);
+        let mut got = side.queue.get(no_ack, &mut effects);
+        while got.is_none() && !side.ready.is_empty() {
+            side.disk.read_next(&mut side.queue, &mut effects);
+            got = side.queue.get(no_ack, &mut effects);
+        }
+        side.queue.wake(0, &mut effects);
+        side.disk.note(&mut effects);
         if side.ready.is_empty() {
             assert!(got.is_none());
             return check("get", effects, vec![]);
@@ -358,7 +425,7 @@ impl World {
         let mut effects = Effects::default();
         assert_eq!(side.queue.purge(&mut effects), side.ready.len());
         let gone = side.ready.drain(..).map(|sent| sent.pos).collect();
-        check("purge", effects, gone);
+        check_all(side, "purge", effects, gone);
     }
 
     /// The queue's end, what can still be asked of it, and a new one in its place.
@@ -368,15 +435,18 @@ impl World {
         assert_eq!(side.queue.close(&mut effects), side.ready.len());
         let mut gone: Vec<LogPos> = side.ready.drain(..).map(|sent| sent.pos).collect();
         gone.extend(side.unacked.values().map(|unacked| unacked.sent.pos));
-        check("close", effects, gone);
+        check_all(side, "close", effects, gone);
 
-        side.check_gone(LogPos(self.next_pos));
+        let late = side.disk.position();
+        side.check_gone(late);
         // Its channels still count what they hold of it, until it is acked.
         let mut given_back = [0; 2];
         for (_, line) in side.unacked.values().filter_map(|unacked| unacked.consumer) {
             given_back[line] += 1;
         }
-        *side = Side::new(side.max_priority);
+        let read = side.disk.pages_read;
+        *side = Side::new(side.max_priority, side.window, self.rng.random());
+        side.disk.pages_read = read;
         self.give_back(given_back);
         for line in 0..2 {
             if self.lines[line].waited_for.swap(false, SeqCst) {
@@ -397,7 +467,7 @@ impl World {
             for (_, line) in side.unacked.values().filter_map(|unacked| unacked.consumer) {
                 credit[line] += 1;
             }
-            if side.dispatched && !side.ready.is_empty() {
+            if side.dispatched && !side.ready.is_empty() && !side.disk.is_asked() {
                 let passed_over = side.takers.iter().position(Taker::is_able);
                 assert_eq!(passed_over, None, "a consumer starves");
             }
@@ -406,13 +476,8 @@ impl World {
             assert_eq!(line.used.load(SeqCst), used, "credit used");
         }
         let side = &self.sides[self.rng.random_range(0..2)];
-        let ready = side.ready.iter().filter(|sent| sent.redelivered);
-        let unacked = side.unacked.values().map(|unacked| &unacked.sent);
-        let records = ready.chain(unacked).map(|sent| sent.pos).collect();
-        let lanes = side.queue.snapshot(QueueId(1)).lanes;
-        let held = lanes.iter().flat_map(|lane| &lane.loose);
-        let redelivered = held.filter(|(_, entry)| entry.redelivered);
-        let snapshot = redelivered.map(|(_, entry)| entry.pos).collect();
-        assert_eq!(sorted(snapshot), sorted(records));
+        if self.next_number.is_multiple_of(16) {
+            side.check_snapshot();
+        }
     }
 }

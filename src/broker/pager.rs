@@ -1,0 +1,287 @@
+//! Reads from the log what queues want and do not have in memory.
+//!
+//! Owns the thread that does it, `warren-pager`, and the line of queues that wait for it: each is in it
+//! at most once, since a queue asks once until its load is done. Whoever waits for one message of a
+//! queue ([`Vhost::get`]) reads that on its own thread. Which messages are read is the queue's to say.
+//!
+//! [`Vhost::get`]: super::Vhost::get
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+use tracing::{debug, error};
+
+use super::vhost::Vhost;
+use crate::base::limits::QUEUE_WINDOW_BYTES;
+use crate::base::{AmqpError, LogPos, Name, clock};
+use crate::message::Message;
+use crate::queue::{Effects, Load, Queue, QueueRef, Wanted};
+use crate::store::{Durable, Log, ReadError, Reader};
+
+/// The vhosts by name, shared with who must see them all.
+pub(super) type Vhosts = Arc<ArcSwap<HashMap<Name, Arc<Vhost>>>>;
+
+/// Queues that wait for the pager.
+#[derive(Default)]
+pub(super) struct Line {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    queues: VecDeque<QueueRef>,
+    stopped: bool,
+}
+
+impl Line {
+    /// A queue wants something read.
+    pub(super) fn join(&self, queue: QueueRef) {
+        self.state.lock().queues.push_back(queue);
+        self.changed.notify_one();
+    }
+
+    /// The queue whose turn it is; waits for one. `None` when the pager is to stop.
+    fn next(&self) -> Option<QueueRef> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if let Some(queue) = state.queues.pop_front() {
+                return Some(queue);
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn stop(&self) {
+        let mut state = self.state.lock();
+        state.stopped = true;
+        state.queues.clear();
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// The running thread.
+pub(super) struct Pager {
+    line: Arc<Line>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Pager {
+    pub(super) fn start(line: Arc<Line>, log: Log, vhosts: Vhosts) -> std::io::Result<Pager> {
+        let thread = std::thread::Builder::new()
+            .name("warren-pager".into())
+            .spawn({
+                let line = Arc::clone(&line);
+                move || run(&line, &log, &vhosts)
+            })?;
+        Ok(Pager {
+            line,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// The line of queues that wait for it.
+    pub(super) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+
+    /// Ends the thread; what it is reading comes to its end.
+    pub(super) fn stop(&self) {
+        self.line.stop();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic in it has been printed; queues then go on with what they have in memory.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Pager {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(line: &Arc<Line>, log: &Log, vhosts: &Vhosts) {
+    let mut reader = log.reader();
+    while let Some(queue) = line.next() {
+        let Some(vhost) = vhosts.load().get(&queue.vhost).cloned() else {
+            continue;
+        };
+        let now_ms = clock::now_ms();
+        let load = queue
+            .lock()
+            .next_load(log.durable(), now_ms, QUEUE_WINDOW_BYTES);
+        match load {
+            Load::Nothing => {}
+            Load::Wait(pos) => {
+                // A log that has failed makes nothing durable any more.
+                if log.failure().is_none() {
+                    let again = Again(Arc::clone(line), queue);
+                    log.notify_when_durable(LogPos(pos.0 + 1), Arc::new(again));
+                }
+            }
+            load => match vhost.read_in(&queue, load, &mut reader) {
+                Ok(()) => line.join(queue),
+                Err(fault) => debug!(queue = %queue.name, %fault, "pager"),
+            },
+        }
+    }
+}
+
+/// A queue that joins the line again.
+struct Again(Arc<Line>, QueueRef);
+
+impl Durable for Again {
+    fn durable(&self) {
+        self.0.join(self.1.clone());
+    }
+}
+
+/// What was read for a queue.
+enum Found {
+    Page(
+        LogPos,
+        Result<Vec<crate::base::index::IndexEntry>, ReadError>,
+    ),
+    Messages(Vec<(Wanted, Option<Message>)>),
+}
+
+impl Vhost {
+    /// Reads what a queue wants, without its lock, gives it that, and does what follows.
+    fn read_in(&self, queue: &QueueRef, load: Load, reader: &mut Reader) -> Result<(), AmqpError> {
+        let Some(found) = read(queue, load, reader, QUEUE_WINDOW_BYTES) else {
+            return Ok(());
+        };
+        let mut effects = Effects::default();
+        let changed = self.change_queue(queue, &mut effects, |state, _, effects| {
+            put_in(state, found, effects);
+        });
+        changed.map(drop)
+    }
+
+    /// Reads, on this thread, what stands first in a queue that has it on disk only; `load` says what. At
+    /// most about `budget_bytes` of messages.
+    pub(super) fn read_first(
+        &self,
+        queue: &QueueRef,
+        load: Load,
+        budget_bytes: usize,
+        effects: &mut Effects,
+    ) -> Result<(), AmqpError> {
+        if let Load::Wait(pos) = load {
+            let gate = Arc::new(Gate::default());
+            let waiter = Arc::clone(&gate);
+            self.log.notify_when_durable(LogPos(pos.0 + 1), waiter);
+            gate.wait();
+            return match self.log.failure() {
+                Some(_) => Err(AmqpError::internal()),
+                None => Ok(()),
+            };
+        }
+        if let Some(found) = read(queue, load, &mut self.log.reader(), budget_bytes) {
+            put_in(&mut queue.lock(), found, effects);
+        }
+        Ok(())
+    }
+}
+
+/// Reads all of a queue, at the start.
+pub(super) fn read_all(queue: &QueueRef, state: &mut Queue, log: &Log, reader: &mut Reader) {
+    let mut effects = Effects::default();
+    loop {
+        let load = state.next_needed(log.durable(), usize::MAX);
+        match read(queue, load, reader, usize::MAX) {
+            Some(found) => put_in(state, found, &mut effects),
+            None => break,
+        }
+    }
+    log.release_all(effects.opened);
+}
+
+/// Opens when what is waited for is durable, or never will be.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn wait(&self) {
+        let mut open = self.open.lock();
+        while !*open {
+            self.opened.wait(&mut open);
+        }
+    }
+}
+
+impl Durable for Gate {
+    fn durable(&self) {
+        *self.open.lock() = true;
+        self.opened.notify_all();
+    }
+}
+
+/// What cannot be read is said; messages that are more than the budget are left for the next time.
+fn read(queue: &QueueRef, load: Load, reader: &mut Reader, budget_bytes: usize) -> Option<Found> {
+    match load {
+        Load::Nothing | Load::Wait(_) => None,
+        Load::Page(pos) => {
+            let page = reader.page(pos);
+            if let Err(fault) = &page {
+                error!(queue = %queue.name, %fault, "messages cannot be read and are set aside");
+            }
+            Some(Found::Page(pos, page))
+        }
+        Load::Messages(wanted) => {
+            let positions: Vec<LogPos> = wanted.iter().map(|wanted| wanted.pos).collect();
+            let mut found = Vec::with_capacity(wanted.len());
+            let mut octets = 0;
+            reader.messages(&positions, &mut |index, message| {
+                let Some(&wanted) = wanted.get(index) else {
+                    return;
+                };
+                // The first one in any case, or nothing would ever come.
+                if octets > budget_bytes && index > 0 {
+                    return;
+                }
+                let message = match message.map(Message::from_logged) {
+                    Ok(Some(message)) => Some(message),
+                    Ok(None) => {
+                        error!(queue = %queue.name, pos = %wanted.pos, "no message; it is set aside");
+                        None
+                    }
+                    Err(fault) => {
+                        error!(queue = %queue.name, %fault, "a message cannot be read and is set aside");
+                        None
+                    }
+                };
+                octets += message.as_ref().map_or(0, Message::size);
+                found.push((wanted, message));
+            });
+            Some(Found::Messages(found))
+        }
+    }
+}
+
+fn put_in(state: &mut Queue, found: Found, effects: &mut Effects) {
+    match found {
+        Found::Page(pos, Ok(entries)) => state.page_loaded(pos, &entries, effects),
+        Found::Page(pos, Err(_)) => state.page_unreadable(pos),
+        Found::Messages(found) => {
+            // From the last one on: to set one aside must not move those before it.
+            for (wanted, message) in found.into_iter().rev() {
+                match message {
+                    Some(message) => state.loaded(wanted, message),
+                    None => state.unreadable(wanted),
+                }
+            }
+        }
+    }
+}

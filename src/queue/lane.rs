@@ -1,0 +1,389 @@
+//! The messages of one priority: a window at the head in memory, pages of the log in the middle, and a
+//! tail that will be pages.
+//!
+//! Owns their order, and what is kept in memory of a message that has come. Loading and writing pages
+//! is asked of others: `load` and `paging` say when.
+//!
+//! A lane that fits its window is its head and nothing else.
+
+use std::collections::VecDeque;
+
+use super::entry::{Entry, Spot};
+use super::places::Places;
+use crate::base::LogPos;
+use crate::base::index::{IndexEntry, PageState};
+
+/// How much of a lane is in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    /// Octets of messages from which on a lane keeps no more of them at its head.
+    pub(super) octets: usize,
+    /// Messages of a page.
+    pub(super) page_len: usize,
+}
+
+/// See the module. The head is not empty unless a page is next, or nothing is there.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    head: Places,
+    behind: Option<Box<Behind>>,
+}
+
+/// What does not fit the window.
+#[derive(Debug, Default)]
+struct Behind {
+    blocks: VecDeque<Block>,
+    tail: Places,
+}
+
+#[derive(Debug)]
+enum Block {
+    Page(PageState),
+    /// Entries that make no page, since some are in memory only. The first number is what it was at
+    /// first.
+    Run(u64, Places),
+}
+
+impl Block {
+    fn first_seq(&self) -> u64 {
+        match self {
+            Block::Page(page) => page.first_seq,
+            Block::Run(first_seq, _) => *first_seq,
+        }
+    }
+}
+
+/// What was taken out of the middle of a lane.
+pub(super) enum Taken {
+    /// It was there as an entry.
+    Entry(Entry),
+    /// It was a place of a page; the page, if that was its last.
+    OfPage(Option<LogPos>),
+}
+
+/// What stands behind a head with room.
+pub(super) enum Next {
+    /// A page that must be read first.
+    Page(LogPos),
+    /// It is at the head now, or nothing is.
+    Moved,
+}
+
+/// What the front of a tail is to become.
+pub(super) enum Cut {
+    Nothing,
+    /// A page of so many.
+    Page(usize),
+    /// A run of so many.
+    Run(usize),
+}
+
+impl Lane {
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.behind.is_none()
+    }
+
+    pub(super) fn head(&self) -> &Places {
+        &self.head
+    }
+
+    /// Whether nothing stands behind the head.
+    pub(super) fn is_head_all(&self) -> bool {
+        self.behind.is_none()
+    }
+
+    /// Whether nothing of it is on disk only, nor behind what is.
+    pub(super) fn is_whole(&self) -> bool {
+        self.behind.is_none() && self.head.on_disk() == 0
+    }
+
+    /// Takes a new message. The octets of one that has a record are let go if they are beyond the window.
+    pub(super) fn push(&mut self, mut entry: Entry, window: Window) {
+        if self.is_whole() && self.head.octets() < window.octets {
+            self.head.push(entry);
+            return;
+        }
+        let behind = self.behind.get_or_insert_default();
+        // Near the end a consumer that catches up must not have to wait for the disk: while there is
+        // no page, some of the tail stays whole.
+        let near = behind.blocks.is_empty() && behind.tail.octets() < window.octets / 2;
+        if entry.pos.is_some() && !near {
+            entry.message = None;
+        }
+        behind.tail.push(entry);
+        self.advance();
+    }
+
+    /// Takes what recovery found, in order.
+    pub(super) fn restore_entry(&mut self, entry: Entry) {
+        match &mut self.behind {
+            None => self.head.push(entry),
+            Some(behind) => behind.tail.push(entry),
+        }
+    }
+
+    /// Takes a page that recovery found, in order.
+    pub(super) fn restore_page(&mut self, page: PageState) {
+        let behind = self.behind.get_or_insert_default();
+        behind.close_tail();
+        behind.blocks.push_back(Block::Page(page));
+    }
+
+    /// The next message, unless it is in a page.
+    pub(super) fn front(&self) -> Option<&Entry> {
+        self.head.front()
+    }
+
+    /// The page that the next message is in.
+    pub(super) fn front_page(&self) -> Option<&PageState> {
+        if !self.head.is_empty() {
+            return None;
+        }
+        match self.behind.as_ref()?.blocks.front()? {
+            Block::Page(page) => Some(page),
+            Block::Run(..) => None,
+        }
+    }
+
+    /// The number from which on its messages are.
+    pub(super) fn first_seq(&self) -> Option<u64> {
+        let in_page = || self.front_page().map(|page| page.first_seq);
+        self.front().map(|entry| entry.spot.seq()).or_else(in_page)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.head.pop()?;
+        if self.head.is_empty() {
+            self.advance();
+        }
+        Some(entry)
+    }
+
+    /// Takes one out from wherever it stands. `pos` and `body_bytes` are what is known of it.
+    pub(super) fn take(&mut self, seq: u64, pos: LogPos, body_bytes: u32) -> Option<Taken> {
+        if let Some(entry) = self.head.remove(seq) {
+            self.advance();
+            return Some(Taken::Entry(entry));
+        }
+        let behind = self.behind.as_mut()?;
+        let taken = behind.take(seq, pos, body_bytes)?;
+        self.advance();
+        Some(taken)
+    }
+
+    /// Entries from number `first` on that are in memory as entries, the last one first.
+    pub(super) fn newest_mut(&mut self, first: u64) -> impl Iterator<Item = &mut Entry> {
+        let tail = self.behind.as_mut().map(|behind| &mut behind.tail);
+        let tail = tail.into_iter().flat_map(move |tail| tail.since_mut(first));
+        tail.chain(self.head.since_mut(first))
+    }
+
+    /// Everything that is in memory as entries, in order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let behind = self.behind.as_deref();
+        let runs = behind.into_iter().flat_map(|behind| &behind.blocks);
+        let runs = runs.filter_map(|block| match block {
+            Block::Run(_, places) => Some(places),
+            Block::Page(_) => None,
+        });
+        let tail = behind.map(|behind| &behind.tail);
+        let all = std::iter::once(&self.head).chain(runs).chain(tail);
+        all.flat_map(Places::iter)
+    }
+
+    pub(super) fn pages(&self) -> impl Iterator<Item = &PageState> {
+        let behind = self.behind.as_deref();
+        let blocks = behind.into_iter().flat_map(|behind| &behind.blocks);
+        blocks.filter_map(|block| match block {
+            Block::Page(page) => Some(page),
+            Block::Run(..) => None,
+        })
+    }
+
+    /// Takes it apart: entries and pages, each in order.
+    pub(super) fn take_apart(self) -> (Vec<Entry>, Vec<PageState>) {
+        let mut entries: Vec<Entry> = self.head.into_entries().collect();
+        let mut pages = Vec::new();
+        if let Some(behind) = self.behind {
+            for block in behind.blocks {
+                match block {
+                    Block::Page(page) => pages.push(page),
+                    Block::Run(_, places) => entries.extend(places.into_entries()),
+                }
+            }
+            entries.extend(behind.tail.into_entries());
+        }
+        (entries, pages)
+    }
+
+    /// Moves what stands behind the head to it, unless that must be read first.
+    pub(super) fn pull(&mut self) -> Next {
+        if let Some(behind) = &mut self.behind {
+            match behind.blocks.pop_front() {
+                Some(Block::Page(page)) => {
+                    let pos = page.pos;
+                    behind.blocks.push_front(Block::Page(page));
+                    return Next::Page(pos);
+                }
+                Some(Block::Run(_, mut places)) => self.head.append(&mut places),
+                None => {
+                    self.head.append(&mut behind.tail);
+                    self.behind = None;
+                }
+            }
+        }
+        Next::Moved
+    }
+
+    /// The first page was read: its messages are entries of the head now. The page; `None` if that is
+    /// not the first one any more.
+    pub(super) fn open_page(&mut self, pos: LogPos, entries: &[IndexEntry]) -> Option<PageState> {
+        let page = self.shift_page(pos)?;
+        for (place, index) in entries.iter().enumerate() {
+            if !page.removed.contains(place) {
+                let mut entry = Entry::on_disk(page.first_seq + place as u64, index);
+                entry.redelivered |= page.redelivered;
+                self.head.push(entry);
+            }
+        }
+        self.advance();
+        Some(page)
+    }
+
+    /// Takes the first page out.
+    pub(super) fn shift_page(&mut self, pos: LogPos) -> Option<PageState> {
+        let behind = self.behind.as_mut()?;
+        match behind.blocks.pop_front()? {
+            Block::Page(page) if page.pos == pos => Some(page),
+            other => {
+                behind.blocks.push_front(other);
+                None
+            }
+        }
+    }
+
+    /// Changes an entry of the head.
+    pub(super) fn change(&mut self, seq: u64, change: impl FnOnce(&mut Entry)) {
+        self.head.change(seq, change);
+    }
+
+    /// Whether the tail may be long enough for [`Self::cut`].
+    pub(super) fn has_long_tail(&self, window: Window) -> bool {
+        self.behind
+            .as_ref()
+            .is_some_and(|behind| behind.tail.len() >= window.page_len)
+    }
+
+    /// What the front of the tail can become, if what ends before `durable` can be read back.
+    pub(super) fn cut(&self, window: Window, durable: LogPos) -> Cut {
+        let Some(behind) = self.behind.as_deref() else {
+            return Cut::Nothing;
+        };
+        let tail = &behind.tail;
+        // All of it is in memory: it will be wanted soon.
+        let near = behind.blocks.is_empty() && tail.on_disk() == 0;
+        if tail.len() < window.page_len || near {
+            return Cut::Nothing;
+        }
+        let kept = |entry: &&Entry| entry.pos.is_some();
+        let front = || tail.iter().take(window.page_len);
+        let len = front().take_while(kept).count();
+        if len == window.page_len || len >= window.page_len.div_ceil(4) {
+            let is_durable = front().take(len).last().is_some_and(|e| e.pos < durable);
+            return match is_durable {
+                true => Cut::Page(len),
+                false => Cut::Nothing,
+            };
+        }
+        let fleeting = tail.iter().skip(len).take_while(|entry| !kept(entry));
+        Cut::Run(len + fleeting.count())
+    }
+
+    /// The first `len` of the tail.
+    pub(super) fn tail(&self, len: usize) -> impl Iterator<Item = &Entry> {
+        let tail = self.behind.as_deref().map(|behind| behind.tail.iter());
+        tail.into_iter().flatten().take(len)
+    }
+
+    /// Puts `page` in the place of the tail's first messages, which come back.
+    pub(super) fn close_page(&mut self, page: PageState) -> Vec<Entry> {
+        let Some(behind) = &mut self.behind else {
+            return Vec::new();
+        };
+        let len = page.len as usize;
+        let gone = std::iter::from_fn(|| behind.tail.pop()).take(len).collect();
+        behind.blocks.push_back(Block::Page(page));
+        self.advance();
+        gone
+    }
+
+    /// Moves the first `len` of the tail out of the way of those that can be paged.
+    pub(super) fn close_run(&mut self, len: usize) {
+        if let Some(behind) = &mut self.behind {
+            let mut run = Places::default();
+            for entry in std::iter::from_fn(|| behind.tail.pop()).take(len) {
+                run.push(entry);
+            }
+            behind.push_run(run);
+            self.advance();
+        }
+    }
+
+    /// Moves up what needs no reading.
+    pub(super) fn advance(&mut self) {
+        while self.head.is_empty()
+            && self.behind.is_some()
+            && let Next::Moved = self.pull()
+        {}
+    }
+}
+
+impl Behind {
+    fn close_tail(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        self.push_run(tail);
+    }
+
+    fn push_run(&mut self, mut run: Places) {
+        let Some(first) = run.front().map(|entry| entry.spot.seq()) else {
+            return;
+        };
+        match self.blocks.back_mut() {
+            Some(Block::Run(_, last)) => last.append(&mut run),
+            _ => self.blocks.push_back(Block::Run(first, run)),
+        }
+    }
+
+    fn take(&mut self, seq: u64, pos: LogPos, body_bytes: u32) -> Option<Taken> {
+        if let Some(entry) = self.tail.remove(seq) {
+            return Some(Taken::Entry(entry));
+        }
+        let at = self
+            .blocks
+            .partition_point(|block| block.first_seq() <= seq);
+        let at = at.checked_sub(1)?;
+        let (taken, is_empty) = match self.blocks.get_mut(at)? {
+            Block::Run(_, places) => {
+                let entry = places.remove(seq)?;
+                (Taken::Entry(entry), places.is_empty())
+            }
+            Block::Page(page) => {
+                let place = usize::try_from(seq - page.first_seq).ok()?;
+                if !page.remove(place, pos, body_bytes) {
+                    return None;
+                }
+                let emptied = (page.live() == 0).then_some(page.pos);
+                (Taken::OfPage(emptied), emptied.is_some())
+            }
+        };
+        if is_empty {
+            self.blocks.remove(at);
+        }
+        Some(taken)
+    }
+}
+
+/// Where a message of a page stands.
+pub(super) fn spot_in_page(level: u8, page: &PageState, place: usize) -> Spot {
+    Spot::new(level, page.first_seq + place as u64)
+}
