@@ -77,12 +77,16 @@ impl Step {
                 if change.topology.graph.get(wanted.name.as_bytes()).is_some() {
                     return Ok(Done::Existed);
                 }
+                let count = change.topology.graph.exchange_count();
+                change.vhost.check_exchange_limit(&wanted.name, count)?;
                 change.add_exchange(wanted).map(|()| Done::New)
             }
             What::Queue(wanted, kind) => {
                 if change.topology.queues.contains_key(&wanted.name) {
                     return Ok(Done::Existed);
                 }
+                let count = change.topology.queues.len();
+                change.vhost.check_queue_limit(&wanted.name, count)?;
                 let queue = change.add_queue(&wanted.name, wanted, *kind, None);
                 Ok(Done::NewQueue(queue))
             }
@@ -324,7 +328,13 @@ impl Plan {
             };
             let found = match vhost {
                 Some(vhost) => fault(&vhost),
-                None => fault(&broker.new_vhost(name.clone())),
+                None => {
+                    let vhost = broker.new_vhost(name.clone());
+                    for (_, limits) in self.limits.iter().filter(|(of, _)| of == name) {
+                        vhost.set_limits(limits.clone());
+                    }
+                    fault(&vhost)
+                }
             };
             if let Some(found) = found {
                 return Err(found);

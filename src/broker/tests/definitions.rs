@@ -216,6 +216,26 @@ fn a11_what_is_there_stays_and_what_refers_to_nothing_is_left_out() {
 }
 
 #[test]
+fn a11_an_import_keeps_to_the_limits_of_the_vhost() {
+    let bench = Bench::new();
+    let before = bench.export();
+    let file = json!({
+        "vhosts": [{"name": "v"}],
+        "parameters": [{
+            "vhost": "v", "component": "vhost-limits", "name": "limits",
+            "value": {"max-queues": 1},
+        }],
+        "queues": [{"name": "a", "vhost": "v"}, {"name": "b", "vhost": "v"}],
+    });
+    let fault = bench.import(&file).unwrap_err().to_string();
+    assert!(
+        fault.starts_with("queues[1] 'b': PRECONDITION_FAILED"),
+        "{fault}"
+    );
+    assert_eq!(bench.export(), before);
+}
+
+#[test]
 fn a11_one_vhosts_definitions_go_into_another() {
     let bench = Bench::new();
     bench
