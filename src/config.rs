@@ -6,19 +6,21 @@
 
 mod http;
 mod listen;
+mod oauth2;
 mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use listen::{Endpoint, Listen};
+pub use oauth2::OAuth2Settings;
 pub use tls::{KeyPair, LoginFrom, Tls, TlsVersion, Verify};
 
 use serde::{Deserialize, Serialize};
 
 pub use http::{Address, Management, Metrics};
 
-use crate::auth::{self, Pattern};
+use crate::auth::{self, Backend, Pattern};
 use crate::base::limits;
 
 /// All settings.
@@ -43,6 +45,8 @@ pub struct Config {
     pub limits: NodeLimits,
     /// Logging in, and the user that a new data directory has.
     pub auth: Auth,
+    /// Access tokens.
+    pub oauth2: OAuth2Settings,
     /// The HTTP API and the pages.
     pub management: Management,
     /// Prometheus.
@@ -140,6 +144,8 @@ pub struct Auth {
     pub default_permissions: [String; 3],
     /// Users that may log in from this machine only.
     pub loopback_users: Vec<String>,
+    /// What knows users, in the order they are asked.
+    pub backends: Vec<Backend>,
 }
 
 impl Default for Config {
@@ -154,6 +160,7 @@ impl Default for Config {
             alarms: Alarms::default(),
             limits: NodeLimits::default(),
             auth: Auth::default(),
+            oauth2: OAuth2Settings::default(),
             management: Management::default(),
             metrics: Metrics::default(),
             load_definitions: PathBuf::new(),
@@ -268,6 +275,7 @@ impl Default for Auth {
             default_tags: vec!["administrator".to_owned()],
             default_permissions: [".*", ".*", ".*"].map(str::to_owned),
             loopback_users: vec!["guest".to_owned()],
+            backends: vec![Backend::Internal],
         }
     }
 }
@@ -280,6 +288,7 @@ impl std::fmt::Debug for Auth {
             .field("default_tags", &self.default_tags)
             .field("default_permissions", &self.default_permissions)
             .field("loopback_users", &self.loopback_users)
+            .field("backends", &self.backends)
             .finish_non_exhaustive()
     }
 }
@@ -421,6 +430,22 @@ impl Config {
         self.alarms
             .disk_free_limit
             .check("alarms.disk_free_limit", 100.0)?;
+        range(
+            "oauth2.jwks_refresh_s",
+            self.oauth2.jwks_refresh_s,
+            1,
+            86_400,
+        )?;
+        if self.auth.backends.contains(&Backend::OAuth2) {
+            self.oauth2.check()?;
+        }
+        if self.auth.backends.is_empty() {
+            return Err(ConfigError::OutOfRange {
+                key: "auth.backends",
+                value: "[]".to_owned(),
+                reason: "without one nobody can log in".to_owned(),
+            });
+        }
         if self.listen.is_empty() && self.tls.listen.is_empty() {
             let reason = "needs at least one ADDR:PORT, or tls.listen".to_owned();
             return Err(ConfigError::OutOfRange {

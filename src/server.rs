@@ -98,6 +98,10 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         let broker = Arc::clone(&broker);
         async move { broker.watch_resources().await }
     });
+    let token_keys = tokio::spawn({
+        let broker = Arc::clone(&broker);
+        async move { broker.keep_token_keys().await }
+    });
     tokio::select! {
         () = stop.received() => info!("stopping"),
         fault = broker.failed() => warn!(%fault, "stopping: the log has failed"),
@@ -113,7 +117,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     if !connections.finished(SHUTDOWN_GRACE).await {
         warn!("some connections did not close in time and were cut off");
     }
-    for task in [clock, statistics, resources] {
+    for task in [clock, statistics, resources, token_keys] {
         task.abort();
         let _ = task.await;
     }

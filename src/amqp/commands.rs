@@ -383,6 +383,21 @@ impl Channel {
         link.reply(self.number, nowait, &replies::cancel_ok(tag));
     }
 
+    /// Takes consumers off queues that the user may no longer read. Their numbers.
+    pub(super) fn stop_forbidden(&self, link: &mut Link) -> Result<Vec<u32>, AmqpError> {
+        let mut stopped = Vec::new();
+        for (number, consumer) in &self.consumers {
+            let queue = &consumer.queue;
+            let at = Resource::queue(&queue.name, &queue.vhost);
+            if link.actor.may(Access::Read, at).is_err() {
+                let gone = link.vhost.unsubscribe(queue, consumer.key);
+                link.once_durable(gone)?;
+                stopped.push(number as u32);
+            }
+        }
+        Ok(stopped)
+    }
+
     /// The queue of a consumer is gone (A6.7).
     pub(super) fn cancelled(&mut self, number: u32, link: &mut Link) {
         let gone = self.consumers.try_remove(number as usize);

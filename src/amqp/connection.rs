@@ -157,11 +157,35 @@ impl Connection {
 
     /// A login that the broker is to check; then call [`Self::logged_in`].
     pub(super) fn take_login(&mut self) -> Option<Proof> {
-        self.login.take()
+        match &mut self.stage {
+            Stage::Session(session) => session.take_renewal(),
+            _ => self.login.take(),
+        }
+    }
+
+    /// When the client's credentials end, in seconds since 1970.
+    pub(super) fn expires_at_s(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Session(session) if self.phase == Phase::Open => session.expires_at_s(),
+            _ => None,
+        }
+    }
+
+    /// The client's credentials have ended (A1.17).
+    pub(super) fn expire(&mut self) {
+        self.close(&AmqpError::credential_expired());
     }
 
     /// The broker has checked the login. `buf` is what was read before and not taken.
     pub(super) fn logged_in(&mut self, result: Result<Login, LoginRefused>, buf: &mut BytesMut) {
+        if let Stage::Session(session) = &mut self.stage {
+            if self.phase == Phase::Open
+                && let Err(fault) = session.renewed(result)
+            {
+                self.close(&fault);
+            }
+            return;
+        }
         if let Stage::Handshake(step) = std::mem::replace(&mut self.stage, Stage::Nothing) {
             let done = step.logged_in(result, &self.settings, self.early.tail());
             self.progress(done.map(Progress::Next));

@@ -14,6 +14,7 @@ use super::channel::{After, Channel, State};
 use super::channels::Channels;
 use super::link::Link;
 use super::replies;
+use crate::auth::{Login, LoginRefused, Proof};
 use crate::base::{AmqpError, LogPos};
 use crate::codec::{Frame, FrameCursor, FrameKind, Method, encode, parse_method};
 use crate::queue::Delivery;
@@ -46,6 +47,10 @@ pub(super) struct Session {
     close: Option<AmqpError>,
     /// It has published while there was an alarm, and is not read until there is none (A1.15).
     blocked: bool,
+    /// A token that is to take the place of the one there is.
+    renewal: Option<Proof>,
+    /// connection.update-secret still to be answered.
+    renewals_unanswered: u32,
 }
 
 impl Session {
@@ -60,6 +65,8 @@ impl Session {
             encoded_bytes: 0,
             close: None,
             blocked: false,
+            renewal: None,
+            renewals_unanswered: 0,
         }
     }
 
@@ -131,9 +138,8 @@ impl Session {
             _ => None,
         };
         match asked {
-            // No user here has credentials that end; there is nothing to refresh (A1.17).
-            Some(connection::AMQPMethod::UpdateSecret(_)) => {
-                self.link.send(0, &replies::update_secret_ok());
+            Some(connection::AMQPMethod::UpdateSecret(m)) => {
+                self.update_secret(m.new_secret.as_bytes());
                 Ok(Go::On)
             }
             Some(connection::AMQPMethod::Close(_)) => {
@@ -144,6 +150,69 @@ impl Session {
             }
             _ => Err(AmqpError::unexpected_method("running").at(class_id, method_id)),
         }
+    }
+
+    /// Only tokens end; there is nothing to refresh for other users (A1.17). What the client sends
+    /// meanwhile is judged by the token it had.
+    fn update_secret(&mut self, secret: &[u8]) {
+        if self.link.actor.token().is_none() {
+            self.link.send(0, &replies::update_secret_ok());
+            return;
+        }
+        let user = self.link.actor.user().clone();
+        self.renewal = Some(Proof::Renewal(user, secret.to_vec()));
+        self.renewals_unanswered += 1;
+    }
+
+    /// A new token that the broker is to check; then call [`Self::renewed`].
+    pub(super) fn take_renewal(&mut self) -> Option<Proof> {
+        self.renewal.take()
+    }
+
+    /// The broker has checked a new token.
+    ///
+    /// # Errors
+    /// It is refused: 530.
+    pub(super) fn renewed(&mut self, result: Result<Login, LoginRefused>) -> Result<(), AmqpError> {
+        let Ok(Login {
+            token: Some(token), ..
+        }) = result
+        else {
+            return Err(AmqpError::secret_refused().at(10, 70));
+        };
+        self.link.actor.renew(token);
+        if self.renewal.is_some() {
+            // The newest is still to be checked, and answers for those before it.
+            return Ok(());
+        }
+        for _ in 0..std::mem::take(&mut self.renewals_unanswered) {
+            self.link.send(0, &replies::update_secret_ok());
+        }
+        self.cancel_forbidden()
+    }
+
+    /// Cancels consumers of queues that the user may no longer read (A1.17).
+    fn cancel_forbidden(&mut self) -> Result<(), AmqpError> {
+        let channels = self.channels.iter_mut();
+        let numbers: Vec<u16> = channels.map(|channel| channel.number).collect();
+        for number in numbers {
+            let Some(channel) = self.channels.get(number) else {
+                continue;
+            };
+            let stopped = channel.stop_forbidden(&mut self.link)?;
+            self.take_news();
+            for consumer in stopped {
+                if let Some(channel) = self.channels.get(number) {
+                    channel.cancelled(consumer, &mut self.link);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// When the user's credentials end, in seconds since 1970.
+    pub(super) fn expires_at_s(&self) -> Option<u64> {
+        Some(self.link.actor.token()?.expires_at_s())
     }
 
     fn channel_frame<'b>(

@@ -65,6 +65,7 @@ impl Bench {
         let login = Arc::new(Login {
             user: "guest".into(),
             tags: vec![],
+            token: None,
         });
         let Entered {
             vhost,

@@ -19,8 +19,8 @@ use super::outbox::Outbox;
 use super::stream::{Origin, Stream};
 use super::{Connection, Settings};
 use crate::auth::{Login, LoginRefused};
-use crate::base::LogPos;
 use crate::base::limits::{READ_MAX_BYTES, READ_MIN_BYTES};
+use crate::base::{LogPos, clock};
 use crate::broker::Broker;
 use crate::broker::stats::ConnectionStats;
 
@@ -58,6 +58,8 @@ pub async fn serve<S: Stream>(
         watching_room: false,
         login: None,
         quiet: None,
+        expires_at_s: None,
+        expiry: None,
     };
     let ended = task.run(deadline).await;
     task.stream.finish();
@@ -86,6 +88,9 @@ struct Task<S> {
     login: Option<LoginCheck>,
     /// Until when the socket is not read, as a quota is passed.
     quiet: Option<Pin<Box<Sleep>>>,
+    /// When the client's credentials end, and the alarm for it.
+    expires_at_s: Option<u64>,
+    expiry: Option<Pin<Box<Sleep>>>,
 }
 
 /// A hash may be slow, or another login before it.
@@ -112,6 +117,7 @@ impl<S: Stream> Task<S> {
                 return Ok(());
             }
             self.begin_login();
+            self.watch_expiry();
             self.watch_log();
             if phase != self.connection.phase() {
                 phase = self.connection.phase();
@@ -144,6 +150,10 @@ impl<S: Stream> Task<S> {
                     self.connection.logged_in(result, &mut self.input.buf);
                 }
                 () = over(&mut self.quiet) => self.quiet = None,
+                () = over(&mut self.expiry) => {
+                    self.expiry = None;
+                    self.connection.expire();
+                }
                 ready = ready(&self.stream, interest) => {
                     if ready?.is_readable() && self.wants_input() {
                         let count = self.read()?;
@@ -159,6 +169,9 @@ impl<S: Stream> Task<S> {
     }
 
     fn begin_login(&mut self) {
+        if self.login.is_some() {
+            return;
+        }
         let Some(given) = self.connection.take_login() else {
             return;
         };
@@ -175,6 +188,19 @@ impl<S: Stream> Task<S> {
             }
             result
         }));
+    }
+
+    /// Sets the alarm for the end of the client's credentials: a new token moves it.
+    fn watch_expiry(&mut self) {
+        let at_s = self.connection.expires_at_s();
+        if self.expires_at_s == at_s {
+            return;
+        }
+        self.expires_at_s = at_s;
+        self.expiry = at_s.map(|at_s| {
+            let left_ms = at_s.saturating_mul(1000).saturating_sub(clock::now_ms());
+            Box::pin(sleep(Duration::from_millis(left_ms)))
+        });
     }
 
     /// When the timer is due in a phase that has just begun.

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::directory::{SharedDirectory, tag};
-use super::{Directory, TopicPermission};
+use super::{Directory, Token, TopicPermission};
 use crate::base::reply::Access;
 use crate::base::{AmqpError, Name, Resource};
 
@@ -17,6 +19,8 @@ pub struct Login {
     pub user: Name,
     /// Its tags at that time.
     pub tags: Vec<Name>,
+    /// The access token it logged in with, which then says what it may do.
+    pub token: Option<Arc<Token>>,
 }
 
 impl Login {
@@ -31,16 +35,37 @@ impl Login {
 pub struct Actor {
     login: Arc<Login>,
     vhost: Name,
+    /// Of the bearer of a token it is its own, and empty: a new token puts another there, which tells
+    /// that answers have changed.
     directory: SharedDirectory,
+    token: Option<Arc<ArcSwap<Token>>>,
 }
 
 impl Actor {
     /// `login` in `vhost`.
     pub fn new(login: Arc<Login>, vhost: Name, directory: SharedDirectory) -> Self {
+        let token = login.token.clone();
         Actor {
+            directory: match token {
+                Some(_) => SharedDirectory::default(),
+                None => directory,
+            },
+            token: token.map(|token| Arc::new(ArcSwap::new(token))),
             login,
             vhost,
-            directory,
+        }
+    }
+
+    /// The access token that says what it may do, if it is one.
+    pub fn token(&self) -> Option<Arc<Token>> {
+        self.token.as_ref().map(|token| token.load_full())
+    }
+
+    /// From now on another token of the same bearer holds, for all clones of this.
+    pub fn renew(&self, token: Arc<Token>) {
+        if let Some(current) = &self.token {
+            current.store(token);
+            self.directory.store(Arc::default());
         }
     }
 
@@ -74,9 +99,16 @@ impl Actor {
     /// # Errors
     /// 530.
     pub fn may_enter(&self) -> Result<(), AmqpError> {
-        match self.directory.load().permission(self.user(), &self.vhost) {
-            Some(_) => Ok(()),
-            None => Err(AmqpError::vhost_access_refused(&self.vhost, self.user())),
+        let may = match &self.token {
+            Some(token) => token.load().may_enter(&self.vhost),
+            None => {
+                let directory = self.directory.load();
+                directory.permission(self.user(), &self.vhost).is_some()
+            }
+        };
+        match may {
+            true => Ok(()),
+            false => Err(AmqpError::vhost_access_refused(&self.vhost, self.user())),
         }
     }
 
@@ -85,9 +117,16 @@ impl Actor {
     /// # Errors
     /// 403.
     pub fn may(&self, access: Access, what: Resource<'_>) -> Result<(), AmqpError> {
-        let directory = self.directory.load();
-        let permission = directory.permission(self.user(), &self.vhost);
-        match permission.is_some_and(|p| p.pattern(access).matches(what.shown_name().as_bytes())) {
+        let name = what.shown_name();
+        let may = match &self.token {
+            Some(token) => token.load().may(access, &self.vhost, name),
+            None => {
+                let directory = self.directory.load();
+                let permission = directory.permission(self.user(), &self.vhost);
+                permission.is_some_and(|p| p.pattern(access).matches(name.as_bytes()))
+            }
+        };
+        match may {
             true => Ok(()),
             false => Err(AmqpError::access_refused(access, what, self.user())),
         }
@@ -95,6 +134,9 @@ impl Actor {
 
     /// Whether its routing keys are restricted anywhere in the vhost, at a state of the directory.
     pub fn restricts_topics(&self, directory: &Directory) -> bool {
+        if self.token.is_some() {
+            return true;
+        }
         let account = directory.account(self.user());
         account.is_some_and(|account| account.restricts_topics(&self.vhost))
     }
@@ -114,6 +156,13 @@ impl Actor {
     /// # Errors
     /// 403.
     pub fn may_topic(&self, access: Access, exchange: &Name, key: &[u8]) -> Result<(), AmqpError> {
+        if let Some(token) = &self.token {
+            let may = token.load().may_topic(access, &self.vhost, exchange, key);
+            return match may {
+                true => Ok(()),
+                false => Err(self.key_refused(access, exchange, key)),
+            };
+        }
         match self.topic_permission(&self.directory.load(), exchange) {
             Some(permission) => self.held_to(&permission, access, key),
             None => Ok(()),
@@ -133,12 +182,11 @@ impl Actor {
         if permission.allows(access, key) {
             return Ok(());
         }
-        Err(AmqpError::topic_access_refused(
-            access,
-            &String::from_utf8_lossy(key),
-            &permission.exchange,
-            &self.vhost,
-            self.user(),
-        ))
+        Err(self.key_refused(access, &permission.exchange, key))
+    }
+
+    fn key_refused(&self, access: Access, exchange: &Name, key: &[u8]) -> AmqpError {
+        let key = String::from_utf8_lossy(key);
+        AmqpError::topic_access_refused(access, &key, exchange, &self.vhost, self.user())
     }
 }

@@ -7,13 +7,15 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{Directory, Login, PasswordHash, SharedDirectory};
+use super::{Directory, Login, OAuth2, PasswordHash, SharedDirectory, TokenRefused};
 use crate::base::Name;
 use crate::base::limits::{LOGIN_REMEMBERED, LOGINS_REMEMBERED_MAX};
 
@@ -33,6 +35,8 @@ pub enum Proof {
     Password(Credentials),
     /// A certificate that names this user, and has been checked (EXTERNAL).
     Certificate(Name),
+    /// An access token in the place of the one this user logged in with (A1.17).
+    Renewal(Name, Vec<u8>),
 }
 
 impl Proof {
@@ -40,7 +44,7 @@ impl Proof {
     pub fn user(&self) -> &str {
         match self {
             Proof::Password(given) => &given.user,
-            Proof::Certificate(user) => user.as_str(),
+            Proof::Certificate(user) | Proof::Renewal(user, _) => user.as_str(),
         }
     }
 }
@@ -60,11 +64,29 @@ pub enum LoginRefused {
     /// The user may log in from this machine only (A10).
     #[error("this user may only connect from localhost")]
     NotLoopback,
+    /// An access token will not do.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
+    /// The new access token is another user's.
+    #[error("the new token is another user's")]
+    OtherUser,
+}
+
+/// What knows users, in the order they are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The directory.
+    Internal,
+    /// Access tokens.
+    OAuth2,
 }
 
 /// See the module.
 pub struct Logins {
     loopback_only: Vec<String>,
+    backends: Vec<Backend>,
+    oauth2: Option<Arc<OAuth2>>,
     /// What a name that nobody has is checked against, so that it takes as long as one somebody has.
     nobody: Option<PasswordHash>,
     /// Which passwords were right, by a digest that only this process can make.
@@ -91,11 +113,25 @@ impl Logins {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Logins {
             loopback_only,
+            backends: vec![Backend::Internal],
+            oauth2: None,
             nobody: PasswordHash::import(Some("argon2id"), NOBODY).ok(),
             remembered: Mutex::new(HashMap::new()),
             key: rand::random(),
             slots: Semaphore::new((cores / 2).max(1)),
         }
+    }
+
+    /// Has these backends asked in turn; the first that takes the login wins.
+    #[must_use]
+    pub fn asking(mut self, backends: Vec<Backend>, oauth2: Option<Arc<OAuth2>>) -> Self {
+        (self.backends, self.oauth2) = (backends, oauth2);
+        self
+    }
+
+    /// The check of access tokens, if there is one.
+    pub fn oauth2(&self) -> Option<&Arc<OAuth2>> {
+        self.oauth2.as_ref()
     }
 
     /// Checks a login from `peer`.
@@ -108,18 +144,70 @@ impl Logins {
         given: impl Into<Proof>,
         peer: IpAddr,
     ) -> Result<Login, LoginRefused> {
-        let user = match given.into() {
-            Proof::Certificate(user) => user.as_str().to_owned(),
-            Proof::Password(given) => self.check_password(directory, given).await?,
-        };
-        if self.loopback_only.contains(&user) && !peer.to_canonical().is_loopback() {
+        match given.into() {
+            Proof::Certificate(user) => self.login(directory, user.as_str(), peer),
+            Proof::Password(given) => self.check_secret(directory, given, peer).await,
+            Proof::Renewal(user, token) => {
+                let login = self.check_token(&token).await?;
+                match login.user == user {
+                    true => Ok(login),
+                    false => Err(LoginRefused::OtherUser),
+                }
+            }
+        }
+    }
+
+    /// Asks the backends in turn. The last one's reason is the one that is told.
+    async fn check_secret(
+        &self,
+        directory: &SharedDirectory,
+        given: Credentials,
+        peer: IpAddr,
+    ) -> Result<Login, LoginRefused> {
+        let mut refused = LoginRefused::Credentials;
+        for backend in &self.backends {
+            let checked = match backend {
+                Backend::Internal => {
+                    let user = self.check_password(directory, given.clone()).await;
+                    user.and_then(|user| self.login(directory, &user, peer))
+                }
+                Backend::OAuth2 => self.check_token(&given.password).await,
+            };
+            match checked {
+                Ok(login) => return Ok(login),
+                Err(reason) => refused = reason,
+            }
+        }
+        Err(refused)
+    }
+
+    async fn check_token(&self, token: &[u8]) -> Result<Login, LoginRefused> {
+        let oauth2 = self.oauth2.as_ref().ok_or(LoginRefused::Credentials)?;
+        let token = oauth2.check(token).await?;
+        Ok(Login {
+            user: token.user().clone(),
+            tags: token.tags().to_vec(),
+            token: Some(Arc::new(token)),
+        })
+    }
+
+    /// A user who has shown to be it.
+    fn login(
+        &self,
+        directory: &SharedDirectory,
+        user: &str,
+        peer: IpAddr,
+    ) -> Result<Login, LoginRefused> {
+        let loopback_only = self.loopback_only.iter().any(|name| name == user);
+        if loopback_only && !peer.to_canonical().is_loopback() {
             return Err(LoginRefused::NotLoopback);
         }
         let directory = directory.load();
-        let account = directory.account(&user).ok_or(LoginRefused::Credentials)?;
+        let account = directory.account(user).ok_or(LoginRefused::Credentials)?;
         Ok(Login {
             user: account.user.name.clone(),
             tags: account.user.tags.clone(),
+            token: None,
         })
     }
 
@@ -215,8 +303,6 @@ impl std::fmt::Debug for Credentials {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arc_swap::ArcSwap;
 
     use super::*;

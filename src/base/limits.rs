@@ -169,3 +169,22 @@ pub const QUOTA_BURST: Duration = Duration::from_millis(100);
 /// Octets of messages that a queue keeps in memory at the head of each priority, and again of those
 /// delivered and not acked. Beyond that a message that is in the log is known by its place only.
 pub const QUEUE_WINDOW_BYTES: usize = 1024 * 1024;
+
+/// Octets of the longest access token: more does not fit into the first frame a client may send
+/// ([`FRAME_MIN`]), and this leaves room for those that come by connection.update-secret (A1.17).
+pub const TOKEN_MAX_BYTES: usize = 64 * 1024;
+
+/// Most scopes of ours in one token; RabbitMQ's limit.
+pub const TOKEN_SCOPES_MAX: usize = 2048;
+
+/// How far the clock of who issues tokens may be ahead of ours, seconds.
+pub const TOKEN_LEEWAY_S: u64 = 60;
+
+/// Octets of the longest set of token keys.
+pub const JWKS_MAX_BYTES: usize = 1024 * 1024;
+
+/// The longest wait for a set of token keys.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause between requests for a set of token keys because a token was signed by a key not in it.
+pub const JWKS_RETRY: Duration = Duration::from_secs(10);

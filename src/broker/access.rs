@@ -74,6 +74,14 @@ impl Broker {
         self.logins.check(&self.directory, given, peer).await
     }
 
+    /// Reads the keys of access tokens, again and again, for ever. One task runs it.
+    pub async fn keep_token_keys(&self) {
+        match self.logins.oauth2() {
+            Some(oauth2) => oauth2.keep_fresh().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Who has logged in, at work in a vhost.
     pub fn actor(&self, login: Arc<Login>, vhost: &Name) -> Actor {
         Actor::new(login, vhost.clone(), Arc::clone(&self.directory))

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::vhost::{Topology, Vhost};
-use crate::auth::{Actor, Directory, TopicPermission};
+use crate::auth::{Actor, Directory};
 use crate::base::{Access, AmqpError, Name, Resource};
 use crate::router::ExchangeKind;
 
@@ -103,22 +103,19 @@ impl Grants {
         exchange: &[u8],
         keys: impl IntoIterator<Item = &'k [u8]>,
     ) -> Result<(), AmqpError> {
-        let Some(permission) = self.topic_permission(topology, exchange) else {
+        if !self.restricts_topics || !topology.is_topic(exchange) {
+            return Ok(());
+        }
+        let Ok(name) = std::str::from_utf8(exchange).map(Name::from) else {
             return Ok(());
         };
         let mut keys = keys.into_iter();
-        keys.try_for_each(|key| self.actor.held_to(&permission, Access::Write, key))
-    }
-
-    fn topic_permission(
-        &self,
-        topology: &Topology,
-        exchange: &[u8],
-    ) -> Option<Arc<TopicPermission>> {
-        if !self.restricts_topics || !topology.is_topic(exchange) {
-            return None;
+        if self.actor.token().is_some() {
+            return keys.try_for_each(|key| self.actor.may_topic(Access::Write, &name, key));
         }
-        let name = Name::from(std::str::from_utf8(exchange).ok()?);
-        self.actor.topic_permission(&self.directory, &name)
+        let Some(permission) = self.actor.topic_permission(&self.directory, &name) else {
+            return Ok(());
+        };
+        keys.try_for_each(|key| self.actor.held_to(&permission, Access::Write, key))
     }
 }

@@ -33,7 +33,7 @@ use super::stores;
 use super::timers::Timers;
 use super::vhost::{Errands, Topology, Vhost};
 use super::{Broker, LogWatch};
-use crate::auth::{Directory, HashError, Logins};
+use crate::auth::{Backend, Directory, HashError, Logins};
 use crate::base::index::QueueState;
 use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
@@ -123,7 +123,7 @@ impl Broker {
             store,
             pager,
             checkpoints,
-            logins: Logins::new(config.auth.loopback_users.clone()),
+            logins: logins(config),
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             vhosts,
             access_changes: Mutex::new(LogPos::NONE),
@@ -401,4 +401,12 @@ fn note_expiries(queue: &QueueRef, held: &mut Queue, reader: &mut Reader) {
             }
         }
     }
+}
+
+fn logins(config: &Config) -> Logins {
+    let backends = &config.auth.backends;
+    let oauth2 = backends
+        .contains(&Backend::OAuth2)
+        .then(|| Arc::new(config.oauth2.build()));
+    Logins::new(config.auth.loopback_users.clone()).asking(backends.clone(), oauth2)
 }

@@ -223,6 +223,7 @@ mod tests {
             let login = Login {
                 user: "u".into(),
                 tags: vec![tag.into()],
+                token: None,
             };
             [
                 is::<Management>(&login),

@@ -33,7 +33,7 @@ impl<S: Read + Write> Client<S> {
 
     /// Answers with a mechanism; wants connection.close when it is refused.
     pub(crate) fn start_ok(&mut self, mechanism: &str, response: &[u8]) {
-        let capabilities = b"\x1cauthentication_failure_closet\x01";
+        let capabilities = b"\x1cauthentication_failure_closet\x01\x16consumer_cancel_notifyt\x01";
         let mut properties = b"\x0ccapabilitiesF".to_vec();
         properties.extend((capabilities.len() as u32).to_be_bytes());
         properties.extend(capabilities);
@@ -104,6 +104,13 @@ impl<S: Read + Write> Client<S> {
             }
             assert!(got == body(number, size), "body {number} of {size} octets");
         }
+    }
+
+    /// Publishes an empty message by the default exchange.
+    pub(crate) fn publish(&mut self, channel: u8, key: &str) {
+        let fields = [&[0, 0, 0, key.len() as u8][..], key.as_bytes(), &[0]].concat();
+        self.send(channel, (60, 40), &fields);
+        self.frame(2, channel, &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     /// Closes in good order.

@@ -1,5 +1,5 @@
-//! Listeners of every kind, against the real executable: TLS, Unix sockets, the PROXY protocol,
-//! networks that may connect.
+//! The ways in, against the real executable: TLS, Unix sockets, the PROXY protocol, networks that may
+//! connect, access tokens.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing)]
@@ -10,6 +10,7 @@ mod plain;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod tokens;
 
 use std::fs;
 
@@ -27,6 +28,8 @@ fn command(dir: &TempDir, config: &str) -> std::process::Command {
     fs::write(&path, config.replace("{dir}", &there)).unwrap();
     let mut command = warren();
     command.arg("--config").arg(path);
+    // Tests run side by side, and none of these speaks HTTP.
+    command.args(["--management", "off", "--metrics", "off"]);
     command.arg("--data-dir").arg(dir.path().join("data"));
     command
 }

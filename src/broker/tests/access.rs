@@ -52,6 +52,7 @@ impl Bench {
         let login = Arc::new(Login {
             user: user.into(),
             tags: vec![],
+            token: None,
         });
         (handle, self.broker.enter(stats.id(), login, vhost))
     }
