@@ -153,7 +153,7 @@ impl Vhost {
         if !state.has_long_tail() {
             return Ok(());
         }
-        state.page_out(self.log.durable(), |lane, entries| {
+        state.page_out(self.log.settled(), |lane, entries| {
             let mut batch = self.log.batch();
             let record = batch.page(queue.id, lane, LogPos::NONE, entries);
             let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;

@@ -78,6 +78,27 @@ pub(super) enum Cut {
     Run(usize),
 }
 
+/// How many of the first `len` entries, by their positions, stand before `settled` and before all that
+/// follow them. Messages of several publishers may come to a queue in another order than to the log,
+/// but never far from it. Recovery puts a page where its last message stands in the log: one of its
+/// messages behind a message that is not in it would change places.
+fn in_log_order(positions: &[LogPos], len: usize, settled: LogPos) -> usize {
+    let (front, behind) = positions.split_at(len.min(positions.len()));
+    let highest = front.iter().scan(LogPos::NONE, |highest, &pos| {
+        *highest = pos.max(*highest);
+        Some(*highest)
+    });
+    let highest: Vec<LogPos> = highest.collect();
+    let mut lowest_behind = behind.iter().copied().filter(|pos| pos.is_some()).min();
+    for (at, (&pos, &highest)) in front.iter().zip(&highest).enumerate().rev() {
+        if highest < settled && lowest_behind.is_none_or(|lowest| highest < lowest) {
+            return at + 1;
+        }
+        lowest_behind = lowest_behind.into_iter().chain([pos]).min();
+    }
+    0
+}
+
 impl Lane {
     pub(super) fn is_empty(&self) -> bool {
         self.head.is_empty() && self.behind.is_none()
@@ -274,8 +295,9 @@ impl Lane {
             .is_some_and(|behind| behind.tail.len() >= window.page_len)
     }
 
-    /// What the front of the tail can become, if what ends before `durable` can be read back.
-    pub(super) fn cut(&self, window: Window, durable: LogPos) -> Cut {
+    /// What the front of the tail can become. All that stands in the log before `settled` can be read
+    /// back, and has come to the queue if it ever will.
+    pub(super) fn cut(&self, window: Window, settled: LogPos) -> Cut {
         let Some(behind) = self.behind.as_deref() else {
             return Cut::Nothing;
         };
@@ -288,15 +310,16 @@ impl Lane {
         let kept = |entry: &&Entry| entry.pos.is_some();
         let front = || tail.iter().take(window.page_len);
         let len = front().take_while(kept).count();
-        if len == window.page_len || len >= window.page_len.div_ceil(4) {
-            let is_durable = front().take(len).last().is_some_and(|e| e.pos < durable);
-            return match is_durable {
-                true => Cut::Page(len),
-                false => Cut::Nothing,
-            };
+        let least = window.page_len.div_ceil(4);
+        if len < least {
+            let fleeting = tail.iter().skip(len).take_while(|entry| !kept(entry));
+            return Cut::Run(len + fleeting.count());
         }
-        let fleeting = tail.iter().skip(len).take_while(|entry| !kept(entry));
-        Cut::Run(len + fleeting.count())
+        let positions: Vec<LogPos> = tail.iter().map(|entry| entry.pos).collect();
+        match in_log_order(&positions, len, settled) {
+            len if len >= least => Cut::Page(len),
+            _ => Cut::Nothing,
+        }
     }
 
     /// The first `len` of the tail.
@@ -386,4 +409,30 @@ impl Behind {
 /// Where a message of a page stands.
 pub(super) fn spot_in_page(level: u8, page: &PageState, place: usize) -> Spot {
     Spot::new(level, page.first_seq + place as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(positions: &[u64], len: usize, settled: u64) -> usize {
+        let positions: Vec<LogPos> = positions.iter().copied().map(LogPos).collect();
+        in_log_order(&positions, len, LogPos(settled))
+    }
+
+    #[test]
+    fn a_page_ends_where_queue_and_log_agree() {
+        assert_eq!(cut(&[1, 2, 3, 4], 4, 9), 4);
+        assert_eq!(cut(&[1, 2, 3, 4], 3, 9), 3);
+        assert_eq!(cut(&[1, 2, 3, 4], 4, 3), 2, "only what is settled");
+        assert_eq!(cut(&[1, 3, 2, 4], 2, 9), 1, "2 would come behind the page");
+        assert_eq!(
+            cut(&[1, 3, 2, 4], 3, 9),
+            3,
+            "within a page any order will do"
+        );
+        assert_eq!(cut(&[3, 2, 1], 2, 9), 0);
+        assert_eq!(cut(&[1, 2, 0, 3], 2, 9), 2, "one that is in memory only");
+        assert_eq!(cut(&[], 4, 9), 0);
+    }
 }

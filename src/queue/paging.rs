@@ -21,15 +21,15 @@ impl Queue {
             .any(|(_, lane)| lane.has_long_tail(window))
     }
 
-    /// Makes pages of what the tail holds beyond the window, as far as the log is durable (up to
-    /// `durable`). `append` writes a Page record for a lane and tells its position; what else it
+    /// Makes pages of what the tail holds beyond the window, as far as the log is settled (up to
+    /// `settled`). `append` writes a Page record for a lane and tells its position; what else it
     /// gives is kept until the page is in place.
     ///
     /// # Errors
     /// Those of `append`: the entries stay as they are.
     pub fn page_out<G, E>(
         &mut self,
-        durable: LogPos,
+        settled: LogPos,
         mut append: impl FnMut(u8, &[IndexEntry]) -> Result<(LogPos, G), E>,
     ) -> Result<(), E> {
         let window = self.ready.window;
@@ -37,7 +37,7 @@ impl Queue {
         for level in levels {
             loop {
                 let lane = self.ready.lane_mut(level);
-                match lane.cut(window, durable) {
+                match lane.cut(window, settled) {
                     Cut::Nothing => break,
                     Cut::Run(len) => lane.close_run(len),
                     Cut::Page(len) => {

@@ -165,6 +165,12 @@ impl Log {
         self.shared.full.load(Ordering::Acquire)
     }
 
+    /// What ends at or before this position is durable, and so is all before it; and it has been applied
+    /// to memory. Nothing before it is still on its way to a queue.
+    pub fn settled(&self) -> LogPos {
+        self.durable().min(self.applied_below())
+    }
+
     /// Why the log stopped, if it has.
     pub fn failure(&self) -> Option<LogError> {
         self.shared.failure.get().cloned()

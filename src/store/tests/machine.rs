@@ -167,7 +167,7 @@ impl Machine {
 
     /// A run of messages becomes a page. What stands behind it must have come later in the log.
     pub(super) fn page(&mut self, random: &mut Random) -> bool {
-        let settled = self.log.durable().min(self.log.applied_below());
+        let settled = self.log.settled();
         let queue = QueueId(1 + random.below(4));
         let priority = random.below(3) as usize;
         let Some(lane) = self
@@ -424,7 +424,7 @@ impl Machine {
     /// as if the machine were slow.
     pub(super) fn compact(&mut self, random: &mut Random) -> bool {
         // Not what a producer that is late could still hold back from a checkpoint.
-        let durable = self.log.durable().min(self.log.applied_below());
+        let durable = self.log.settled();
         let mut wanted: BTreeMap<LogPos, IndexEntry> = BTreeMap::new();
         let victim = 1 + random.below(u64::from(durable.segment())) as u32;
         for (_, entry) in self.entries() {
