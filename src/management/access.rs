@@ -95,8 +95,7 @@ impl<L: Level> Access<L> {
     pub(super) fn visible(&self, context: &Context) -> Vec<Arc<Vhost>> {
         let mut vhosts = context.broker.vhosts();
         if !self.is::<Monitor>() {
-            let directory = context.broker.directory();
-            vhosts.retain(|vhost| directory.permission(self.user(), vhost.name()).is_some());
+            vhosts.retain(|vhost| self.at_work(context, vhost).may_enter().is_ok());
         }
         vhosts
     }
@@ -124,15 +123,18 @@ impl<L: Level> Access<L> {
     ) -> Result<(Arc<Vhost>, Actor), ApiError> {
         let found = context.broker.vhost(name).ok_or_else(ApiError::no_vhost)?;
         let vhost = self.permitted(context, found)?;
-        let actor = context.broker.actor(Arc::clone(&self.login), vhost.name());
+        let actor = self.at_work(context, &vhost);
         Ok((vhost, actor))
     }
 
+    fn at_work(&self, context: &Context, vhost: &Vhost) -> Actor {
+        context.broker.actor(Arc::clone(&self.login), vhost.name())
+    }
+
     fn permitted(&self, context: &Context, vhost: Arc<Vhost>) -> Result<Arc<Vhost>, ApiError> {
-        let directory = context.broker.directory();
-        match directory.permission(self.user(), vhost.name()) {
-            Some(_) => Ok(vhost),
-            None => Err(ApiError::not_vhost_user()),
+        match self.at_work(context, &vhost).may_enter() {
+            Ok(()) => Ok(vhost),
+            Err(_) => Err(ApiError::not_vhost_user()),
         }
     }
 }
@@ -156,11 +158,22 @@ impl<L: Level> FromRequestParts<Context> for Access<L> {
 }
 
 async fn log_in(parts: &Parts, context: &Context) -> Result<Login, ApiError> {
+    let local = context.local.as_ref();
+    if let Some(login) = local.and_then(|local| local.log_in(bearer(parts))) {
+        return Ok(login);
+    }
     let credentials = basic(parts)?;
     let peer = parts.extensions.get::<Peer>();
     let Peer(peer) = *peer.ok_or_else(ApiError::login_failed)?;
     let login = context.broker.login(credentials, peer.ip()).await;
     login.map_err(|_| ApiError::login_failed())
+}
+
+/// The token of `Authorization: Bearer TOKEN`.
+fn bearer(parts: &Parts) -> Option<&str> {
+    let header = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 /// `Authorization: Basic base64(user:password)`.

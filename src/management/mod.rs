@@ -8,6 +8,7 @@ mod access;
 mod body;
 mod fault;
 mod list;
+mod local;
 mod metrics;
 mod node;
 mod object;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub use servers::{HttpServers, Running};
 
+use local::LocalAccess;
 use node::Node;
 
 use crate::base::reply::ApiError;
@@ -36,6 +38,8 @@ use crate::broker::{Broker, Durably};
 struct Context {
     broker: Arc<Broker>,
     node: Arc<Node>,
+    /// There while the API serves.
+    local: Option<Arc<LocalAccess>>,
 }
 
 impl Context {

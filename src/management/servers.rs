@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tracing::info;
 
+use super::local::LocalAccess;
 use super::node::{Listening, Node};
 use super::server::{Cors, HttpServer, HttpSettings, HttpThreads};
 use super::{Context, metrics, routes};
@@ -72,7 +73,19 @@ impl HttpServers {
         let listening = others.chain(own);
         let listening = listening.map(|(protocol, address)| Listening { protocol, address });
         let node = Arc::new(Node::new(config.data_dir.clone(), listening.collect()));
-        let context = Context { broker, node };
+        let local = match &self.management {
+            Some(Bound { address, .. }) => {
+                let prefix = &self.settings.path_prefix;
+                let access = LocalAccess::open(&config.data_dir, *address, prefix)?;
+                Some(Arc::new(access))
+            }
+            None => None,
+        };
+        let context = Context {
+            broker,
+            node,
+            local,
+        };
         let mut servers = Vec::new();
         if let Some(Bound { listener, address }) = self.management {
             info!(%address, "listening for HTTP");

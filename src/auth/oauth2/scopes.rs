@@ -4,6 +4,7 @@
 //! topic exchanges; `tag:NAME` for a tag. Others are nobody's business here.
 
 use super::wildcard::Wildcard;
+use crate::auth::tag;
 use crate::base::Name;
 use crate::base::limits::TOKEN_SCOPES_MAX;
 use crate::base::reply::Access;
@@ -40,6 +41,15 @@ impl Scopes {
         Some(parsed)
     }
 
+    /// All there are, and the tag of an administrator.
+    pub(super) fn everything() -> Self {
+        let all = [Access::Configure, Access::Write, Access::Read];
+        Scopes {
+            grants: all.map(Grant::of_everything).into(),
+            tags: vec![Name::from(tag::ADMINISTRATOR)],
+        }
+    }
+
     /// Whether anything in the vhost is granted.
     pub(super) fn enter(&self, vhost: &Name) -> bool {
         let vhost = vhost.as_bytes();
@@ -66,6 +76,16 @@ impl Scopes {
 }
 
 impl Grant {
+    fn of_everything(access: Access) -> Self {
+        let all = || Wildcard::new("*");
+        Grant {
+            access,
+            vhost: all(),
+            name: all(),
+            key: Some(all()),
+        }
+    }
+
     fn parse(access: &str, pattern: &str) -> Option<Grant> {
         let access = match access {
             "configure" => Access::Configure,

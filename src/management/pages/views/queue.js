@@ -1,8 +1,8 @@
 // One queue: what waits in it, who takes it, where it comes from, and what rules it.
 import { get, part, post, remove } from "../api.js";
 import { chart, levelsOf } from "../chart.js";
-import { badge, bytes, count, h, replace, short, table } from "../dom.js";
-import { act, form, say } from "../forms.js";
+import { badge, bytes, count, exchangeName, h, replace, short, table } from "../dom.js";
+import { act, form } from "../forms.js";
 import { rows } from "../list.js";
 import { bindingRows, publishForm } from "./exchanges.js";
 import { flows } from "./overview.js";
@@ -27,9 +27,8 @@ export function queue({ address, body }) {
       act("Delete queue", () => remove(path).then(() => { location.hash = "#/queues"; }), { kind: "danger", done: "The queue is deleted.", sure: { question: `Delete queue ${name}?`, detail: "Its messages and bindings go with it.", action: "Delete it" } }))),
     figures, h("div.grid", depth.root, rates.root), h("div.grid", facts, rules),
     h("h3", "Consumers"), consumers, h("h3", "Bindings"), bindings,
-    h("details.card", h("summary", "Look at messages, without taking them"), peek(at)),
-    h("details.card", h("summary", "Publish a message here"), publishForm(vhost, "", name)),
-    h("details.card", h("summary", "Move messages to another queue"), move(at)));
+    h("details.card", h("summary", "Get messages"), take(at)),
+    h("details.card", h("summary", "Publish a message here"), publishForm(vhost, "", name)));
 
   return {
     async refresh(signal) {
@@ -62,35 +61,24 @@ function explanation(why) {
   ], settings, "");
 }
 
-function peek(at) {
+const MODES = [["ack_requeue_true", "Look, and put them back (marked as redelivered)"], ["ack_requeue_false", "Take them out"], ["reject_requeue_false", "Reject them: dead letters, if the queue has a place for them"]];
+
+function take(at) {
   const found = h("div");
   const ask = form({
-    fields: [{ name: "offset", label: "From message number", type: "number", value: 0, hint: "0 is the head of the queue" }, { name: "count", label: "How many", type: "number", value: 10 }, { name: "contains", label: "Only those whose body contains" }],
-    action: "Look",
-    async submit({ offset, count: most, contains }) {
-      const query = { offset: offset ?? 0, count: most ?? 10, ...(contains ? { contains } : {}) };
-      const messages = await get(`warren/queues/${at}/messages?${new URLSearchParams(query)}`);
-      replace(found, messages.length ? messages.map((m) => message(at, m)) : h("p.faint", "No message there."));
+    fields: [{ name: "ackmode", label: "How", type: "select", options: MODES }, { name: "count", label: "How many", type: "number", value: 10 }],
+    action: "Get",
+    async submit({ ackmode, count: most }) {
+      const messages = await post(`queues/${at}/get`, { ackmode, count: most ?? 1, encoding: "auto", truncate: 50000 });
+      replace(found, messages.length ? messages.map(message) : h("p.faint", "No message is ready."));
+      document.dispatchEvent(new Event("refresh"));
     },
   });
   return h("div", ask, found);
 }
 
-function message(at, m) {
+function message(m) {
   return h("article.message",
-    h("div.heading", h("span", badge(`#${m.offset}`), m.redelivered && badge("redelivered", "", "warn"), h("span.faint", ` ${m.exchange === "" ? "(default)" : m.exchange} → `), h("code", m.routing_key), h("span.faint", ` ${bytes(m.payload_bytes)}`)),
-      act("Delete", () => remove(`warren/queues/${at}/messages/${part(m.id)}`), { kind: "danger", done: "The message is deleted.", sure: { question: "Delete this message?", detail: "It is dropped, not dead-lettered.", action: "Delete" } })),
+    h("div", m.redelivered && badge("redelivered", "", "warn"), h("span.faint", `${exchangeName(m.exchange)} → `), h("code", m.routing_key), h("span.faint", ` ${bytes(m.payload_bytes)}`)),
     table(m.properties), h("pre", m.payload_encoding === "base64" ? `(base64) ${m.payload}` : m.payload));
-}
-
-function move(at) {
-  return form({
-    fields: [{ name: "destination", label: "To queue", required: true }, { name: "count", label: "How many", type: "number", hint: "empty: all that are ready" }],
-    action: "Move",
-    async submit({ destination, count: most }) {
-      const answer = await post(`warren/queues/${at}/move`, most === undefined ? { destination } : { destination, count: most });
-      say(`${count(answer.moved)} moved.`);
-      document.dispatchEvent(new Event("refresh"));
-    },
-  });
 }

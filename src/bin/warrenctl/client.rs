@@ -1,0 +1,217 @@
+//! Calls of the broker's HTTP API.
+//!
+//! Owns how the broker is found and how one proves to be allowed: by the address and user given, or by
+//! the access file that a running broker keeps in its data directory, which only the user that runs
+//! the broker can read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::args::Access;
+use crate::fault::Fault;
+
+/// The file in the data directory that says how to reach the broker that runs there.
+const ACCESS_FILE: &str = "warrenctl.access";
+
+#[derive(Deserialize)]
+struct AccessFile {
+    url: String,
+    token: String,
+}
+
+enum Proof {
+    Token(String),
+    Password { user: String, password: String },
+}
+
+/// The way to one broker.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    proof: Proof,
+}
+
+impl Client {
+    /// Finds the broker; does not call it yet.
+    pub(crate) fn new(access: &Access) -> Result<Self, Fault> {
+        let (url, proof) = match &access.user {
+            Some(user) => (
+                access.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned()),
+                Proof::Password {
+                    user: user.clone(),
+                    password: access.password.clone().unwrap_or_default(),
+                },
+            ),
+            None => {
+                let found = access_file(&access.data_dir)?;
+                (
+                    access.url.clone().unwrap_or(found.url),
+                    Proof::Token(found.token),
+                )
+            }
+        };
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(access.timeout_s))
+            .no_proxy()
+            .build()
+            .map_err(|e| Fault::Unavailable(e.to_string()))?;
+        Ok(Client {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+            proof,
+        })
+    }
+
+    /// GET of `/api/{path}`.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Fault> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// GET of a list that may be empty or may not exist at all.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, Fault> {
+        match self.get(path).await? {
+            Value::Array(items) => Ok(items),
+            other => Ok(vec![other]),
+        }
+    }
+
+    /// PUT.
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Result<Value, Fault> {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
+    /// POST.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Result<Value, Fault> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// DELETE.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Value, Fault> {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// DELETE, with a reason for whom it concerns.
+    pub(crate) async fn delete_because(&self, path: &str, reason: &str) -> Result<Value, Fault> {
+        let request = self.request(Method::DELETE, path);
+        self.send(request.header("X-Reason", reason)).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Fault> {
+        let mut request = self.request(method, path);
+        if let Some(body) = &body {
+            request = request.json(body);
+        }
+        self.send(request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self
+            .http
+            .request(method, format!("{}/api/{path}", self.url));
+        match &self.proof {
+            Proof::Token(token) => request.bearer_auth(token),
+            Proof::Password { user, password } => request.basic_auth(user, Some(password)),
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Value, Fault> {
+        let response = request.send().await.map_err(|e| self.unreachable(&e))?;
+        let status = response.status();
+        let text = response.text().await.map_err(|e| self.unreachable(&e))?;
+        let value = match text.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        };
+        match status.is_success() {
+            true => Ok(value),
+            false => Err(refused(status, &value)),
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Fault {
+        let why = match (error.is_timeout(), error.is_connect()) {
+            (true, _) => "it does not answer in time (--timeout)".to_owned(),
+            (_, true) => "nothing listens there: is the broker running?".to_owned(),
+            _ => error.to_string(),
+        };
+        Fault::Unavailable(format!("cannot reach the broker at {}: {why}", self.url))
+    }
+}
+
+const DEFAULT_URL: &str = "http://127.0.0.1:15672";
+
+fn access_file(data_dir: &Path) -> Result<AccessFile, Fault> {
+    let path = data_dir.join(ACCESS_FILE);
+    let text = std::fs::read(&path).map_err(|e| {
+        Fault::Unavailable(format!(
+            "cannot read {}: {e}; name the data directory of a running broker with --data-dir, \
+             or log in with --url, --user and --password",
+            path.display()
+        ))
+    })?;
+    serde_json::from_slice(&text)
+        .map_err(|e| Fault::Data(format!("{} is damaged: {e}", path.display())))
+}
+
+fn refused(status: StatusCode, value: &Value) -> Fault {
+    let said = ["reason", "error"]
+        .into_iter()
+        .find_map(|field| value.get(field).and_then(Value::as_str));
+    let reason = match (status, said) {
+        (StatusCode::UNAUTHORIZED, _) => {
+            "unknown user, wrong password, or no tag that lets this user manage the broker"
+                .to_owned()
+        }
+        (StatusCode::NOT_FOUND, None | Some("Not Found" | "Object Not Found")) => {
+            "it does not exist".to_owned()
+        }
+        (_, Some(reason)) => reason.to_owned(),
+        (_, None) => status.to_string(),
+    };
+    Fault::Refused {
+        status: status.as_u16(),
+        reason,
+    }
+}
+
+/// What may stand in a part of a path as it is (RFC 3986, unreserved).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// A name as one part of a path.
+pub(crate) fn part(name: &str) -> String {
+    utf8_percent_encode(name, ESCAPED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_part_of_a_path() {
+        assert_eq!(part("/"), "%2F");
+        assert_eq!(part("a b/ü?"), "a%20b%2F%C3%BC%3F");
+        assert_eq!(part("amq.topic"), "amq.topic");
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_brokers_words() {
+        let value = serde_json::json!({"error": "bad_request", "reason": "invalid regex"});
+        assert_eq!(
+            refused(StatusCode::BAD_REQUEST, &value).to_string(),
+            "invalid regex"
+        );
+        assert_eq!(
+            refused(StatusCode::NOT_FOUND, &Value::Null).to_string(),
+            "it does not exist"
+        );
+    }
+}
