@@ -84,7 +84,10 @@ fn compare(record: bool) -> ExitCode {
         let count = count(number);
         writeln!(counted, "{name} = {count}").unwrap();
         let verdict = match budget.get(name) {
-            None => "not in the budget yet: --record".to_owned(),
+            None => {
+                over += 1;
+                "NOT IN THE BUDGET: --record".to_owned()
+            }
             Some(&budget) => {
                 let change = count as f64 / budget as f64 - 1.0;
                 let note = match change {

@@ -60,6 +60,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
 async fn serve(config: Config) -> Result<(), ServerError> {
     let mut stop = StopSignal::new().map_err(ServerError::Runtime)?;
     survive_file_size_limit().map_err(ServerError::Runtime)?;
+    survive_hang_up().map_err(ServerError::Runtime)?;
     // Before recovery, which may take long: a port in use is told at once.
     let listeners = Listeners::bind(&config.listen, &config.tls).map_err(listen_fault)?;
     let http = HttpServers::bind(&config).map_err(|(address, source)| {
@@ -184,6 +185,12 @@ fn raise_file_limit() {
 fn survive_file_size_limit() -> io::Result<()> {
     let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     signal(kind).map(drop)
+}
+
+/// SIGHUP asks for what can be read again to be read again: certificates. A broker without any must not
+/// die of it. As above, the handler stays.
+fn survive_hang_up() -> io::Result<()> {
+    signal(SignalKind::hangup()).map(drop)
 }
 
 struct StopSignal {

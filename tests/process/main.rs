@@ -14,6 +14,7 @@ mod signals;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
+mod warrenctl;
 
 use std::process::{Command, Output, Stdio};
 

@@ -30,6 +30,18 @@ fn sigterm_and_sigint_end_with_0() {
 }
 
 #[test]
+fn sighup_ends_nothing() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::start(dir.path());
+    let mut client = RawClient::open(broker.address());
+    broker.signal(Signal::HUP);
+    drop(RawClient::open(broker.address()));
+    broker.signal(Signal::TERM);
+    assert_eq!(client.closed().0, 320);
+    assert_eq!(broker.ended().0.code(), Some(0));
+}
+
+#[test]
 fn open_connections_are_told_320() {
     for signal in [Signal::TERM, Signal::INT] {
         let dir = TempDir::new().unwrap();
