@@ -39,21 +39,20 @@ pub(crate) struct Client {
 impl Client {
     /// Finds the broker; does not call it yet.
     pub(crate) fn new(access: &Access) -> Result<Self, Fault> {
-        let (url, proof) = match &access.user {
-            Some(user) => (
-                access.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned()),
-                Proof::Password {
-                    user: user.clone(),
-                    password: access.password.clone().unwrap_or_default(),
-                },
-            ),
-            None => {
-                let found = access_file(&access.data_dir)?;
-                (
-                    access.url.clone().unwrap_or(found.url),
-                    Proof::Token(found.token),
-                )
-            }
+        let found = access_file(&access.data_dir);
+        let told = || {
+            access
+                .url
+                .clone()
+                .or(found.as_ref().ok().map(|f| f.url.clone()))
+        };
+        let url = told().unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let proof = match &access.user {
+            Some(user) => Proof::Password {
+                user: user.clone(),
+                password: access.password.clone().unwrap_or_default(),
+            },
+            None => Proof::Token(found?.token),
         };
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(access.timeout_s))

@@ -139,7 +139,8 @@ pub(in super::super) async fn set(
     let settings = settings(&body)?;
     let done = context.broker.put_vhost(&name, settings, access.user());
     let is_new = context.durably(done).await?;
-    if is_new {
+    // The bearer of a token has no account here: the token says what it may.
+    if is_new && context.broker.directory().account(access.user()).is_some() {
         let all = || Pattern::new(".*").unwrap_or_else(|_| Pattern::nothing());
         let permission = Permission {
             user: access.user().clone(),
