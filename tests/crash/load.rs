@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
@@ -196,6 +197,9 @@ async fn consume_on(
 /// Messages that a visitor of the backlog looks at.
 const VISIT: usize = 700;
 
+/// The longest time for a visit.
+const VISIT_LIMIT: Duration = Duration::from_secs(15);
+
 /// What visitors of the backlog have seen.
 pub(crate) type Seen = BTreeSet<u64>;
 
@@ -203,8 +207,17 @@ pub(crate) type Seen = BTreeSet<u64>;
 /// the connection breaks.
 pub(crate) async fn visit(connection: Connection) -> Seen {
     let mut seen = Seen::new();
-    while visit_once(&connection, &mut seen).await.is_ok() {}
-    seen
+    loop {
+        match tokio::time::timeout(VISIT_LIMIT, visit_once(&connection, &mut seen)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return seen,
+            // A client whose connection breaks while it closes a channel may wait for ever.
+            Err(_) => {
+                assert!(!connection.status().connected(), "{BACKLOG}: a visit hangs");
+                return seen;
+            }
+        }
+    }
 }
 
 async fn visit_once(connection: &Connection, seen: &mut Seen) -> lapin::Result<()> {
