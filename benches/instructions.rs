@@ -1,7 +1,7 @@
 //! Instructions of the core path, counted by callgrind against a recorded budget:
 //!
-//!     cargo bench --profile quick --bench instructions              checks
-//!     cargo bench --profile quick --bench instructions -- --record  writes the budget anew
+//!     CARGO_INCREMENTAL=0 cargo bench --profile quick --bench instructions              checks
+//!     CARGO_INCREMENTAL=0 cargo bench --profile quick --bench instructions -- --record  writes the budget anew
 //!
 //! Octets go into one connection's state machine and come out of another's, over a real broker,
 //! without sockets: the same work each time, so the count does not depend on what else the machine
