@@ -151,14 +151,6 @@ impl AmqpError {
         )
     }
 
-    /// 406: an argument that Warren does not honour, and will not take and ignore.
-    pub fn unsupported_arg(name: &str, at: Resource<'_>) -> Self {
-        AmqpError::new(
-            ReplyCode::PreconditionFailed,
-            format_args!("invalid arg '{name}' for {at}: not supported by this version of Warren"),
-        )
-    }
-
     /// 406: an argument that cannot be changed while the queue exists. An operator sees it.
     pub fn fixed_arg(name: &str, at: Resource<'_>) -> Self {
         AmqpError::new(
