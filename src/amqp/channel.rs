@@ -275,7 +275,7 @@ impl Channel {
         link: &mut Link,
     ) -> Result<(LogPos, bool), AmqpError> {
         let end = self.publisher.flush()?;
-        link.quiet = link.quiet.max(self.publisher.take_quiet());
+        link.hold(self.publisher.take_pause());
         Ok((end, !self.publisher.take_refused().is_empty()))
     }
 
@@ -354,7 +354,7 @@ impl Channel {
         }
         self.dirty = false;
         let published = self.publisher.flush();
-        link.quiet = link.quiet.max(self.publisher.take_quiet());
+        link.hold(self.publisher.take_pause());
         if let Some(confirms) = &mut self.confirms
             && let Ok(end) = published
         {

@@ -112,11 +112,12 @@ impl Connection {
         }
     }
 
-    /// How long the socket is not to be read, by the quotas that the last batch was held to.
-    pub(super) fn take_quiet(&mut self) -> Duration {
+    /// How long the socket is not to be read, by the quotas that the last batches were held to. To be
+    /// asked after each [`Self::receive`], and again when the time is over.
+    pub(super) fn pause_left(&mut self) -> Option<Duration> {
         match &mut self.stage {
-            Stage::Session(session) => std::mem::take(&mut session.link.quiet),
-            _ => Duration::ZERO,
+            Stage::Session(session) if self.phase == Phase::Open => session.pause_left(),
+            _ => None,
         }
     }
 
@@ -340,7 +341,7 @@ impl Connection {
             actor,
             seat,
             quota,
-            quiet: Duration::ZERO,
+            pause: None,
             capabilities: client.capabilities,
             frame_max: tuned.frame_max,
             outbox: Arc::clone(&self.outbox),

@@ -11,10 +11,10 @@ use bytes::BytesMut;
 use super::outbox::Outbox;
 use super::patience::Patience;
 use super::{OutBuffer, Settings};
-use crate::auth::{Actor, Quota};
-use crate::base::{AmqpError, ConnectionId, LogPos};
+use crate::auth::Actor;
+use crate::base::{AmqpError, ConnectionId, LogPos, Quota};
 use crate::broker::stats::ConnectionStats;
-use crate::broker::{Broker, Durably, Seat, Vhost};
+use crate::broker::{Broker, Durably, Pause, Seat, Vhost};
 use crate::codec::encode;
 use crate::queue::{QueueKind, QueueRef};
 
@@ -40,8 +40,8 @@ pub(super) struct Link {
     pub(super) seat: Seat,
     /// The rates that the user is held to.
     pub(super) quota: Arc<Quota>,
-    /// How long the socket is not to be read, by what was published.
-    pub(super) quiet: Duration,
+    /// The quota that what was published is furthest ahead of.
+    pub(super) pause: Option<Pause>,
     pub(super) capabilities: Capabilities,
     pub(super) frame_max: u32,
     pub(super) outbox: Arc<Outbox>,
@@ -63,6 +63,18 @@ impl Link {
     /// Where frames are encoded.
     pub(super) fn tail(&mut self) -> &mut BytesMut {
         self.out.tail()
+    }
+
+    /// Something was published that has passed a quota.
+    pub(super) fn hold(&mut self, pause: Option<Pause>) {
+        if pause.is_some() {
+            self.pause = Pause::longer(self.pause.take(), pause);
+        }
+    }
+
+    /// How long the quota still holds the connection up.
+    pub(super) fn left(&self, pause: &Pause) -> Duration {
+        pause.left(self.vhost.quota(), &self.quota)
     }
 
     /// Writes a method.

@@ -3,7 +3,7 @@
 //! Owns the channels and the order of work: frames in the order they came, then one flush of every
 //! channel that has something, then what other tasks left in the outbox.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::warn;
@@ -16,6 +16,7 @@ use super::link::Link;
 use super::replies;
 use crate::auth::{Login, LoginRefused, Proof};
 use crate::base::{AmqpError, LogPos};
+use crate::broker::Pause;
 use crate::codec::{Frame, FrameCursor, FrameKind, Method, encode, parse_method};
 use crate::queue::Delivery;
 
@@ -47,6 +48,10 @@ pub(super) struct Session {
     close: Option<AmqpError>,
     /// It has published while there was an alarm, and is not read until there is none (A1.15).
     blocked: bool,
+    /// It has passed a quota, and is not read for a while.
+    pause: Option<Pause>,
+    /// The client knows that it is not read.
+    told_blocked: bool,
     /// A token that is to take the place of the one there is.
     renewal: Option<Proof>,
     /// connection.update-secret still to be answered.
@@ -65,6 +70,8 @@ impl Session {
             encoded_bytes: 0,
             close: None,
             blocked: false,
+            pause: None,
+            told_blocked: false,
             renewal: None,
             renewals_unanswered: 0,
         }
@@ -79,30 +86,47 @@ impl Session {
         let flushed = self.flush();
         let go = done?;
         flushed?;
-        if std::mem::take(&mut self.link.published)
-            && go == Go::On
-            && let Some(reason) = self.link.broker.alarms().reason()
-        {
-            self.block(reason);
+        let published = std::mem::take(&mut self.link.published);
+        if go == Go::On {
+            if published && let Some(reason) = self.link.broker.alarms().reason() {
+                self.blocked = true;
+                self.tell_blocked(|_| reason.to_owned());
+            }
+            if let Some(pause) = self.link.pause.take() {
+                self.tell_blocked(|link| pause.reason(link.vhost.name(), link.actor.user()));
+                self.pause = Some(pause);
+            }
         }
         Ok(go)
     }
 
-    fn block(&mut self, reason: &str) {
-        self.blocked = true;
-        if self.link.capabilities.connection_blocked {
-            self.link.send(0, &replies::connection_blocked(reason));
+    fn tell_blocked(&mut self, reason: impl FnOnce(&Link) -> String) {
+        if self.told_blocked || !self.link.capabilities.connection_blocked {
+            return;
         }
+        self.told_blocked = true;
+        let reason = reason(&self.link);
+        self.link.send(0, &replies::connection_blocked(&reason));
     }
 
     fn unblock_if_over(&mut self) {
-        if !self.blocked || self.link.broker.alarms().reason().is_some() {
-            return;
+        if self.blocked && self.link.broker.alarms().reason().is_none() {
+            self.blocked = false;
         }
-        self.blocked = false;
-        if self.link.capabilities.connection_blocked {
+        if self.told_blocked && !self.blocked && self.pause.is_none() {
+            self.told_blocked = false;
             self.link.send(0, &replies::connection_unblocked());
         }
+    }
+
+    /// How long the socket is not to be read for a quota; `None` if it may be.
+    pub(super) fn pause_left(&mut self) -> Option<Duration> {
+        let left = self.link.left(self.pause.as_ref()?);
+        if left.is_zero() {
+            self.pause = None;
+            return None;
+        }
+        Some(left)
     }
 
     /// Whether the socket is not to be read for an alarm.

@@ -11,14 +11,14 @@ use super::link::{Capabilities, Link};
 use super::outbox::Outbox;
 use super::session::{Go, Session};
 use super::{OutBuffer, Settings};
-use crate::auth::Login;
+use crate::auth::{self, Limits, Login};
 use crate::base::{AmqpError, ConnectionId, Name};
 use crate::broker::stats::{ConnectionDetails, ConnectionStats};
 use crate::broker::{
     Broker, ConnectionHandle, DeleteIf, Entered, Publisher, QueueDeclaration, Vhost,
 };
 use crate::codec::encode::{self, short_string};
-use crate::codec::{FrameCursor, FrameKind, RawTable};
+use crate::codec::{FrameCursor, FrameKind, RawTable, TableBuilder, Value};
 use crate::config::{Config, Limit};
 use crate::message::{Facts, Message};
 
@@ -81,7 +81,7 @@ impl Bench {
             actor,
             seat,
             quota,
-            quiet: Duration::ZERO,
+            pause: None,
             capabilities: Capabilities {
                 consumer_cancel_notify: true,
                 connection_blocked: true,
@@ -118,6 +118,19 @@ impl Bench {
         };
         let declared = self.vhost.declare_queue(&wanted, ELSEWHERE).unwrap();
         assert_eq!(&*declared.value.name, name);
+    }
+
+    fn declare_with(&self, name: &str, argument: &str, value: i64) {
+        let mut arguments = TableBuilder::new();
+        arguments.insert(argument, Value::I64(value));
+        let wanted = QueueDeclaration {
+            name: name.into(),
+            durable: false,
+            exclusive: false,
+            auto_delete: false,
+            arguments: arguments.finish(),
+        };
+        let _ = self.vhost.declare_queue(&wanted, ELSEWHERE).unwrap().value;
     }
 
     fn delete(&self, name: &str) {
@@ -457,4 +470,71 @@ fn a1_15_a_client_that_does_not_know_of_alarms_is_told_nothing() {
     bench.broker.set_memory_watermark(ENOUGH);
     assert_eq!(bench.round(), Vec::<String>::new());
     assert!(!bench.session.is_blocked());
+}
+
+#[test]
+fn who_passes_a_queues_quota_is_told_and_consumers_go_on() {
+    let mut bench = Bench::new();
+    bench.declare_with("q", "x-max-messages-per-second", 1);
+    bench.declare("free", false);
+    bench.consume("q", true);
+    assert_eq!(bench.round(), ["consume-ok"]);
+    bench.client_publishes("free");
+    assert_eq!(bench.session.pause_left(), None);
+    bench.client_publishes("q");
+    let reason = "blocked queue 'q' in vhost '/' exceeds its quota of 1 messages per second";
+    assert_eq!(bench.round(), [reason, "of q 1"]);
+    assert!(bench.session.pause_left().unwrap() > Duration::from_millis(100));
+    // Others publish, and it still gets what they do.
+    bench.publish("q", 1, 1);
+    assert_eq!(bench.round(), ["of q 2"]);
+    bench.delete("q");
+    assert_eq!(bench.session.pause_left(), None, "the quota is gone");
+    assert_eq!(bench.round(), ["cancel", "unblocked"]);
+}
+
+#[test]
+fn quotas_of_vhost_and_user_have_their_reasons_and_may_be_lifted() {
+    let mut bench = Bench::new();
+    bench.declare("q", false);
+    let rate = |limit, value| {
+        let mut limits = Limits::default();
+        limits.set(limit, value);
+        limits
+    };
+    let of_vhost = rate(auth::Limit::MessageRate, 1);
+    let of_user = rate(auth::Limit::ByteRate, 1);
+    let put = bench.broker.put_vhost_limits(&"/".into(), of_vhost, "test");
+    let _ = put.unwrap().value;
+    bench.client_publishes("q");
+    let reason = "blocked vhost '/' exceeds its quota of 1 messages per second";
+    assert_eq!(bench.round(), [reason]);
+    // An alarm on top is not told again, and must be over too.
+    bench.client_publishes("q");
+    bench.broker.set_memory_watermark(NO_MEMORY);
+    bench.client_publishes("q");
+    let none = Limits::default();
+    let put = bench.broker.put_vhost_limits(&"/".into(), none, "test");
+    let _ = put.unwrap().value;
+    assert_eq!(bench.session.pause_left(), None);
+    assert_eq!(bench.round(), Vec::<String>::new());
+    bench.broker.set_memory_watermark(ENOUGH);
+    assert_eq!(bench.round(), ["unblocked"]);
+    let put = bench.broker.put_user_limits(&"guest".into(), of_user, "test");
+    let _ = put.unwrap().value;
+    bench.client_publishes("q");
+    assert_eq!(bench.session.pause_left(), None, "its body is empty");
+}
+
+#[test]
+fn who_does_not_know_of_blocking_is_held_up_without_a_word() {
+    let mut bench = Bench::new();
+    bench.session.link.capabilities.connection_blocked = false;
+    bench.declare_with("q", "x-max-messages-per-second", 1);
+    bench.client_publishes("q");
+    assert_eq!(bench.round(), Vec::<String>::new());
+    assert!(bench.session.pause_left().is_some());
+    bench.delete("q");
+    assert_eq!(bench.session.pause_left(), None);
+    assert_eq!(bench.round(), Vec::<String>::new());
 }

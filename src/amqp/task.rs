@@ -19,7 +19,7 @@ use super::outbox::Outbox;
 use super::stream::{Origin, Stream};
 use super::{Connection, Settings};
 use crate::auth::{Login, LoginRefused};
-use crate::base::limits::{READ_MAX_BYTES, READ_MIN_BYTES};
+use crate::base::limits::{QUOTA_LOOK_EVERY, READ_MAX_BYTES, READ_MIN_BYTES};
 use crate::base::{LogPos, clock};
 use crate::broker::Broker;
 use crate::broker::stats::ConnectionStats;
@@ -149,7 +149,7 @@ impl<S: Stream> Task<S> {
                     self.login = None;
                     self.connection.logged_in(result, &mut self.input.buf);
                 }
-                () = over(&mut self.quiet) => self.quiet = None,
+                () = over(&mut self.quiet) => self.pause(),
                 () = over(&mut self.expiry) => {
                     self.expiry = None;
                     self.connection.expire();
@@ -166,6 +166,12 @@ impl<S: Stream> Task<S> {
                 () = self.outbox.woken() => {}
             }
         }
+    }
+
+    /// Lets the socket be for as long as a quota asks for, which may change meanwhile.
+    fn pause(&mut self) {
+        let left = self.connection.pause_left();
+        self.quiet = left.map(|left| Box::pin(sleep(left.min(QUOTA_LOOK_EVERY))));
     }
 
     fn begin_login(&mut self) {
@@ -317,10 +323,7 @@ impl<S: Stream> Task<S> {
                 self.pulse.received = true;
                 self.stats.received(count);
                 self.connection.receive(&mut self.input.buf);
-                let quiet = self.connection.take_quiet();
-                if !quiet.is_zero() {
-                    self.quiet = Some(Box::pin(sleep(quiet)));
-                }
+                self.pause();
                 Ok(count)
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(0),

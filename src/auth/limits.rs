@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Quota;
+
 /// A thing that can be limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Limit {
@@ -86,6 +88,18 @@ impl Limits {
     /// Takes one away.
     pub fn clear(&mut self, limit: Limit) {
         self.0.remove(&limit);
+    }
+
+    /// A quota with the rates that are set.
+    pub fn quota(&self) -> Quota {
+        let quota = Quota::default();
+        self.set_rates(&quota);
+        quota
+    }
+
+    /// Holds a quota to the rates that are set.
+    pub fn set_rates(&self, quota: &Quota) {
+        quota.set(self.get(Limit::MessageRate), self.get(Limit::ByteRate));
     }
 
     /// Whether nothing is limited.

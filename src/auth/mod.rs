@@ -11,7 +11,6 @@ mod logins;
 mod oauth2;
 mod password;
 mod pattern;
-mod quota;
 
 pub use actor::{Actor, Login};
 pub use directory::{Account, Directory, Permission, SharedDirectory, TopicPermission, User, tag};
@@ -20,4 +19,3 @@ pub use logins::{Backend, Credentials, LoginRefused, Logins, Proof};
 pub use oauth2::{KeySource, KeysError, OAuth2, Token, TokenRefused, TokenRules};
 pub use password::{HashError, HashingAlgorithm, PasswordHash};
 pub use pattern::{Pattern, PatternError};
-pub use quota::Quota;

@@ -1,5 +1,5 @@
-//! What every layer may use: ids, names, index entries, the texts a client can see, limits, counts and
-//! the clock.
+//! What every layer may use: ids, names, index entries, the texts a client can see, limits, rates,
+//! counts and the clock.
 //!
 //! Owns no state and does no I/O.
 
@@ -10,10 +10,13 @@ pub mod ids;
 pub mod index;
 pub mod limits;
 pub mod name;
+pub mod quota;
 pub mod reply;
 
 pub use ids::{ChannelId, ConnectionId, DeliveryTag, LogPos, QueueId};
 pub use name::Name;
+pub use quota::Quota;
 pub use reply::{
     Access, AmqpError, ArgFault, ArgValue, BinaryTerm, ReplyCode, Resource, blocked_reason,
+    quota_reason,
 };

@@ -21,7 +21,7 @@ use std::fmt;
 
 pub use arguments::{ArgFault, ArgValue};
 pub use codes::ReplyCode;
-pub use connection::blocked_reason;
+pub use connection::{blocked_reason, quota_reason};
 pub use erlang::{Atom, BinaryTerm, Octets};
 pub use http::ApiError;
 pub use policies::{ParameterFault, PolicyFault};

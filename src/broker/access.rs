@@ -256,7 +256,7 @@ impl Broker {
             known(draft.directory.put_user_limits(user, limits), user)
         })?;
         if let Some(quota) = self.quotas.get(user) {
-            quota.set(&self.limits_of(user));
+            self.limits_of(user).set_rates(&quota);
         }
         info!(target: "audit", by, %user, limits = shown, "user limits set");
         Ok(done)

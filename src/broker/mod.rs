@@ -21,6 +21,7 @@ mod grants;
 mod kind_tests;
 mod letters;
 mod pager;
+mod pause;
 pub mod parameters;
 pub mod policies;
 mod publish;
@@ -52,6 +53,7 @@ pub use access::ChangeError;
 pub use census::Seat;
 pub use consume::Settle;
 pub use exchanges::{BindingSpec, ExchangeDeclaration};
+pub use pause::Pause;
 pub use publish::{Publisher, Routed};
 pub use queues::{DeleteIf, QueueDeclaration, server_name};
 pub use restore::OpenError;
@@ -69,8 +71,8 @@ use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
 use vhost::Errands;
 
-use crate::auth::{Logins, Quota, SharedDirectory};
-use crate::base::{AmqpError, ConnectionId, LogPos, Name};
+use crate::auth::{Logins, SharedDirectory};
+use crate::base::{AmqpError, ConnectionId, LogPos, Name, Quota};
 use crate::config::Limit;
 use crate::store::{Durable, Log, Store, StoreError};
 

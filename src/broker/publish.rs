@@ -7,16 +7,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::dedup::{Fresh, Look};
 use super::grants::Grants;
+use super::pause::{Pause, QuotaOf};
 use super::stats::ExchangeTally;
 use super::vhost::{Topology, Vhost};
-use crate::auth::{Actor, Quota};
-use crate::base::{AmqpError, LogPos, Name, QueueId, clock};
+use crate::auth::Actor;
+use crate::base::{AmqpError, LogPos, Name, QueueId, Quota, clock};
 use crate::message::Message;
 use crate::queue::{Admission, Effects, QueueRef, Slot};
 use crate::router::Routes;
@@ -64,8 +64,8 @@ pub struct Publisher {
     user_quota: Option<Arc<Quota>>,
     /// Octets of bodies published in this batch.
     bytes: u64,
-    /// How long the last batch asks its publisher to be quiet.
-    quiet: Duration,
+    /// That the last batch has passed a quota.
+    pause: Option<Pause>,
 }
 
 /// A queue, and what was gathered for it.
@@ -127,7 +127,7 @@ impl Publisher {
             grants: None,
             user_quota: None,
             bytes: 0,
-            quiet: Duration::ZERO,
+            pause: None,
         }
     }
 
@@ -143,18 +143,23 @@ impl Publisher {
         self
     }
 
-    /// How long what was flushed asks its publisher to be quiet.
-    pub fn take_quiet(&mut self) -> Duration {
-        std::mem::take(&mut self.quiet)
+    /// Whether what was flushed has passed a quota, so that its publisher is to be quiet.
+    pub fn take_pause(&mut self) -> Option<Pause> {
+        self.pause.take()
     }
 
-    /// Holds the batch against the quotas.
+    /// Holds the batch against the quotas of vhost and user.
     fn charge(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        let quotas = [Some(&self.vhost.quota), self.user_quota.as_ref()];
-        for quota in quotas.into_iter().flatten().filter(|q| q.is_set()) {
-            let quiet = quota.charge(self.published.into(), bytes, clock::monotonic());
-            self.quiet = self.quiet.max(quiet);
+        let messages = self.published.into();
+        let quotas = [
+            (Some(&self.vhost.quota), QuotaOf::Vhost),
+            (self.user_quota.as_ref(), QuotaOf::User),
+        ];
+        for (quota, of) in quotas {
+            if let Some(quota) = quota.filter(|quota| quota.is_set()) {
+                hold(&mut self.pause, quota, (messages, bytes), of);
+            }
         }
     }
 
@@ -335,6 +340,13 @@ impl Publisher {
             let Some(target) = self.targets.get_mut(number as usize) else {
                 continue;
             };
+            let quota = target.queue.quota();
+            if quota.is_set() {
+                let bodies = target.messages.iter().map(|g| g.message.body_len() as u64);
+                let amount = (bodies.len() as u64, bodies.sum());
+                let of = QuotaOf::Queue(target.queue.downgrade());
+                hold(&mut self.pause, quota, amount, of);
+            }
             let mut queue = target.queue.lock();
             for gathered in target.messages.drain(..) {
                 let pos = match (&appended, gathered.record) {
@@ -507,5 +519,13 @@ impl Publisher {
             self.by_queue.clear();
             self.last.known = false;
         }
+    }
+}
+
+/// Charges a quota for messages and octets, and keeps the longer pause.
+fn hold(pause: &mut Option<Pause>, quota: &Quota, (messages, bytes): (u64, u64), of: QuotaOf) {
+    let now = clock::monotonic();
+    if let Some(excess) = quota.charge(messages, bytes, now) {
+        *pause = Pause::longer(pause.take(), Some(Pause::new(of, excess, now)));
     }
 }

@@ -127,6 +127,8 @@ const KNOWN: &[Known] = &[
     quorum("x-dead-letter-strategy").default(Check::OneOf(STRATEGIES), "dead letter strategy"),
     both("x-max-length").limit(0, i64::MAX, "maximum length"),
     both("x-max-length-bytes").limit(0, i64::MAX, "maximum length in bytes"),
+    both("x-max-messages-per-second").limit(1, i64::MAX, "rate of messages"),
+    both("x-max-bytes-per-second").limit(1, i64::MAX, "rate of bytes"),
     classic("x-max-priority"),
     both("x-overflow").with(
         Check::OneOf(OVERFLOWS),
@@ -226,6 +228,8 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
         expires_ms,
         max_len: read.count("x-max-length")?,
         max_len_bytes: read.count("x-max-length-bytes")?,
+        messages_per_s: read.rate("x-max-messages-per-second")?,
+        bytes_per_s: read.rate("x-max-bytes-per-second")?,
         overflow: match (read.string("x-overflow")?, kind) {
             (None | Some("drop-head"), _) => Overflow::DropHead,
             (Some("reject-publish"), _) => Overflow::RejectPublish,
@@ -315,6 +319,14 @@ impl<'a> Reader<'a> {
         match self.integer(name)? {
             Some(n) if n < 0 => self.fault(name, ArgFault::ValueNegative(n)),
             number => Ok(number.map(i64::cast_unsigned)),
+        }
+    }
+
+    /// A count of 1 and up.
+    fn rate(&self, name: &str) -> Result<Option<u64>, AmqpError> {
+        match self.count(name)? {
+            Some(0) => self.fault(name, ArgFault::ValueZero),
+            rate => Ok(rate),
         }
     }
 
@@ -441,6 +453,8 @@ mod tests {
                 ("x-expires", Value::I64(1)),
                 ("x-max-length", Value::U8(5)),
                 ("x-max-length-bytes", Value::I16(6)),
+                ("x-max-messages-per-second", Value::I32(8)),
+                ("x-max-bytes-per-second", Value::I64(9)),
                 ("x-max-priority", Value::I8(7)),
                 ("x-overflow", Value::LongStr(b"reject-publish-dlx")),
                 ("x-dead-letter-exchange", Value::LongStr(b"dlx")),
@@ -461,6 +475,8 @@ mod tests {
             expires_ms: Some(1),
             max_len: Some(5),
             max_len_bytes: Some(6),
+            messages_per_s: Some(8),
+            bytes_per_s: Some(9),
             overflow: Overflow::RejectPublishDlx,
             dead_letter: Some(DeadLetter {
                 exchange: "dlx".into(),
@@ -480,6 +496,10 @@ mod tests {
         for (fields, expected) in [
             (("x-expires", Value::I32(0)), "{value_zero,0}"),
             (("x-message-ttl", Value::I32(-1)), "{value_negative,-1}"),
+            (
+                ("x-max-messages-per-second", Value::I32(0)),
+                "{value_zero,0}",
+            ),
             (
                 ("x-message-ttl", Value::LongStr(b"1")),
                 "\"expected integer, got longstr\"",

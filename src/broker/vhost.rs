@@ -23,8 +23,8 @@ use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, RoleRow, Row};
 use super::stats::{BrokerCounters, Ended, ExchangeStats};
 use super::timers::Timers;
-use crate::auth::{Limit, Limits, Quota};
-use crate::base::{AmqpError, LogPos, Name, QueueId};
+use crate::auth::{Limit, Limits};
+use crate::base::{AmqpError, LogPos, Name, QueueId, Quota};
 use crate::codec::Properties;
 use crate::message::Message;
 use crate::queue::{Effects, QueueKind, QueueRef};
@@ -239,8 +239,13 @@ impl Vhost {
     }
 
     pub(super) fn set_limits(&self, limits: Limits) {
-        self.quota.set(&limits);
+        limits.set_rates(&self.quota);
         self.limits.store(Arc::new(limits));
+    }
+
+    /// The rates that its publishers are held to.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
     }
 
     /// The topology as it is now.

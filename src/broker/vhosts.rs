@@ -14,8 +14,8 @@ use super::census::{Place, Seat};
 use super::rows::{Row, VhostRow};
 use super::vhost::{Durably, Vhost, VhostSettings};
 use super::{Broker, ConnectionId};
-use crate::auth::{Actor, Directory, Limits, Login, Quota};
-use crate::base::{AmqpError, LogPos, Name};
+use crate::auth::{Actor, Directory, Limits, Login};
+use crate::base::{AmqpError, LogPos, Name, Quota};
 use crate::store::{Batch, Table};
 
 /// What a connection holds that has opened a vhost.
@@ -62,7 +62,7 @@ impl Broker {
             .ok_or_else(missing)?;
         actor.may_enter()?;
         let quota = self.quotas.entry(actor.user().clone());
-        let quota = quota.or_insert_with(|| Arc::new(Quota::new(&of_user)));
+        let quota = quota.or_insert_with(|| Arc::new(of_user.quota()));
         Ok(Entered {
             quota: Arc::clone(&quota),
             vhost: found,

@@ -78,7 +78,11 @@ pub struct QueueOptions {
     pub max_len: Option<u64>,
     /// Most octets of ready bodies.
     pub max_len_bytes: Option<u64>,
-    /// What happens at either limit.
+    /// Most messages in a second, to which publishers are held.
+    pub messages_per_s: Option<u64>,
+    /// Most octets of bodies in a second.
+    pub bytes_per_s: Option<u64>,
+    /// What happens at the limit of messages or of octets.
     pub overflow: Overflow,
     /// Where dead messages go; dropped if absent.
     pub dead_letter: Option<DeadLetter>,

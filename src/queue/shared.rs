@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{Queue, QueueKind, QueueOptions};
-use crate::base::{ConnectionId, Name, QueueId};
+use crate::base::{ConnectionId, Name, QueueId, Quota};
 use crate::message::Message;
 
 /// What a queue was declared as. Nothing in it changes while the queue exists.
@@ -59,6 +59,8 @@ impl QueueSpec {
 struct SharedQueue {
     spec: QueueSpec,
     settings: ArcSwap<Settings>,
+    /// The rates of its options.
+    quota: Quota,
     state: Mutex<Queue>,
 }
 
@@ -74,8 +76,11 @@ impl QueueRef {
             // A history is read as a whole at each binding.
             state.keep_whole();
         }
+        let options = &settings.options;
+        let quota = Quota::new(options.messages_per_s, options.bytes_per_s);
         QueueRef(Arc::new(SharedQueue {
             spec,
+            quota,
             settings: ArcSwap::from_pointee(settings),
             state: Mutex::new(state),
         }))
@@ -88,7 +93,15 @@ impl QueueRef {
 
     /// Shows other settings. What they change in the queue, [`Queue::set_options`] does.
     pub fn set_settings(&self, settings: Settings) {
+        let options = &settings.options;
+        let quota = &self.0.quota;
+        quota.set(options.messages_per_s, options.bytes_per_s);
         self.0.settings.store(Arc::new(settings));
+    }
+
+    /// The rates that its publishers are held to.
+    pub fn quota(&self) -> &Quota {
+        &self.0.quota
     }
 
     /// A handle that does not keep the queue.

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::{AmqpError, ReplyCode};
+use crate::base::quota::{Excess, Unit};
 
 fn not_allowed(text: fmt::Arguments<'_>) -> AmqpError {
     AmqpError::new(ReplyCode::NotAllowed, text)
@@ -184,6 +185,16 @@ pub const fn blocked_reason(memory: bool, disk: bool) -> Option<&'static str> {
         (false, true) => Some("low on disk"),
         (false, false) => None,
     }
+}
+
+/// The reason in connection.blocked when a quota is passed; `whose` it is, as `user 'u'`.
+pub fn quota_reason(whose: std::fmt::Arguments<'_>, excess: &Excess) -> String {
+    let per_s = excess.per_s;
+    let unit = match excess.unit {
+        Unit::Messages => "messages",
+        Unit::Octets => "octets",
+    };
+    format!("{whose} exceeds its quota of {per_s} {unit} per second")
 }
 
 /// Closes the broker decides on.

@@ -213,6 +213,8 @@ mod tests {
                     (|o| o.max_len) as fn(&QueueOptions) -> Option<u64>,
                 ),
                 ("max-length-bytes", |o| o.max_len_bytes),
+                ("max-messages-per-second", |o| o.messages_per_s),
+                ("max-bytes-per-second", |o| o.bytes_per_s),
                 ("message-ttl", |o| o.message_ttl_ms),
                 ("expires", |o| o.expires_ms),
                 ("delivery-limit", |o| o.delivery_limit.map(u64::from)),

@@ -421,13 +421,16 @@ fn who_passes_a_quota_is_asked_to_be_quiet_and_others_are_not() {
     let quiet = |user: &str, vhost: &str| {
         let (_, entered) = bench.enter(user, vhost);
         let entered = entered.unwrap();
-        let mut publisher = Publisher::new(entered.vhost).metered(entered.quota);
+        let mut publisher = Publisher::new(entered.vhost.clone()).metered(entered.quota.clone());
         for _ in 0..100 {
             publisher.check_exchange(b"").unwrap();
             publisher.publish(message("", "q", b"m", false), &[]);
         }
         publisher.flush().unwrap();
-        publisher.take_quiet()
+        let pause = publisher.take_pause();
+        pause.map_or(std::time::Duration::ZERO, |pause| {
+            pause.left(entered.vhost.quota(), &entered.quota)
+        })
     };
     let minimum = std::time::Duration::from_secs(9);
     assert!(quiet("u", "v") > minimum);
