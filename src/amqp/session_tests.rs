@@ -490,7 +490,7 @@ fn who_passes_a_queues_quota_is_told_and_consumers_go_on() {
     assert_eq!(bench.round(), ["of q 2"]);
     bench.delete("q");
     assert_eq!(bench.session.pause_left(), None, "the quota is gone");
-    assert_eq!(bench.round(), ["cancel", "unblocked"]);
+    assert_eq!(bench.round(), ["unblocked", "cancel of q"]);
 }
 
 #[test]
