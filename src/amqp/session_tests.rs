@@ -520,7 +520,9 @@ fn quotas_of_vhost_and_user_have_their_reasons_and_may_be_lifted() {
     assert_eq!(bench.round(), Vec::<String>::new());
     bench.broker.set_memory_watermark(ENOUGH);
     assert_eq!(bench.round(), ["unblocked"]);
-    let put = bench.broker.put_user_limits(&"guest".into(), of_user, "test");
+    let put = bench
+        .broker
+        .put_user_limits(&"guest".into(), of_user, "test");
     let _ = put.unwrap().value;
     bench.client_publishes("q");
     assert_eq!(bench.session.pause_left(), None, "its body is empty");

@@ -179,9 +179,16 @@ mod tests {
         let quota = Quota::new(Some(0), None);
         let excess = quota.charge(1000, 0, Duration::ZERO).unwrap();
         assert_eq!(excess.wait, Duration::from_secs(1000));
-        assert_eq!(quota.ahead(Duration::from_secs(1)), Duration::from_secs(999));
+        assert_eq!(
+            quota.ahead(Duration::from_secs(1)),
+            Duration::from_secs(999)
+        );
         quota.set(Some(1), None);
-        assert_eq!(quota.ahead(Duration::from_secs(1)), Duration::from_secs(999), "the same");
+        assert_eq!(
+            quota.ahead(Duration::from_secs(1)),
+            Duration::from_secs(999),
+            "the same"
+        );
         quota.set(Some(10), None);
         assert_eq!(quota.ahead(Duration::from_secs(1)), Duration::ZERO);
         quota.set(None, None);
