@@ -505,7 +505,7 @@ fn quotas_of_vhost_and_user_have_their_reasons_and_may_be_lifted() {
     let of_vhost = rate(auth::Limit::MessageRate, 1);
     let of_user = rate(auth::Limit::ByteRate, 1);
     let put = bench.broker.put_vhost_limits(&"/".into(), of_vhost, "test");
-    drop(put.unwrap());
+    let _ = put.unwrap();
     bench.client_publishes("q");
     let reason = "blocked vhost '/' exceeds its quota of 1 messages per second";
     assert_eq!(bench.round(), [reason]);
@@ -515,7 +515,7 @@ fn quotas_of_vhost_and_user_have_their_reasons_and_may_be_lifted() {
     bench.client_publishes("q");
     let none = Limits::default();
     let put = bench.broker.put_vhost_limits(&"/".into(), none, "test");
-    drop(put.unwrap());
+    let _ = put.unwrap();
     assert_eq!(bench.session.pause_left(), None);
     assert_eq!(bench.round(), Vec::<String>::new());
     bench.broker.set_memory_watermark(ENOUGH);
@@ -523,7 +523,7 @@ fn quotas_of_vhost_and_user_have_their_reasons_and_may_be_lifted() {
     let put = bench
         .broker
         .put_user_limits(&"guest".into(), of_user, "test");
-    drop(put.unwrap());
+    let _ = put.unwrap();
     bench.client_publishes("q");
     assert_eq!(bench.session.pause_left(), None, "its body is empty");
 }
