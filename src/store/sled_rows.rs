@@ -16,14 +16,15 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::base::LogPos;
 
 use super::catalogue::{Change, Row, Rows, Table};
 use super::error::StoreError;
 use super::format::Cursor;
-use super::io::create_directory;
-use super::rows_file;
+use super::io::{RealIo, create_directory, sync_parent};
+use super::rows_file::{self, RowsFile};
 
 const LEAF_FANOUT: usize = 64;
 const APPLIED_KEY: &[u8] = b"\0applied";
@@ -32,6 +33,7 @@ const APPLIED_KEY: &[u8] = b"\0applied";
 pub struct SledRows {
     /// Until it is closed.
     db: Option<sled::Db<LEAF_FANOUT>>,
+    file: RowsFile,
     path: PathBuf,
     applied: LogPos,
 }
@@ -43,10 +45,15 @@ impl SledRows {
     ///
     /// [`StoreError::Catalogue`] when it cannot be read, [`StoreError::Io`].
     pub fn open(path: &Path, cache_bytes: usize) -> Result<SledRows, StoreError> {
-        let mark = rows_file::mark(path);
+        let mark = mark(path);
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let io = RealIo::open(parent).map_err(|error| StoreError::io("open", parent, error))?;
         let found = match mark.exists() {
             true => None,
-            false => rows_file::read(path)?,
+            false => rows_file::read(&io)?,
         };
         if found.is_some() {
             std::fs::remove_dir_all(path).map_err(|error| StoreError::io("delete", path, error))?;
@@ -55,7 +62,7 @@ impl SledRows {
         if mark.exists() {
             // From here on it is open, and so not closed in order until it says so again.
             std::fs::remove_file(&mark).map_err(|error| StoreError::io("delete", &mark, error))?;
-            rows_file::sync_parent(path)?;
+            sync_parent(path).map_err(|error| StoreError::io("sync beside", path, error))?;
         }
         let db = Self::open_sled(path, cache_bytes)?;
         for (key, value) in found.unwrap_or_default() {
@@ -71,6 +78,7 @@ impl SledRows {
         let path = path.to_owned();
         Ok(SledRows {
             db: Some(db),
+            file: RowsFile::new(Arc::new(io)),
             path,
             applied,
         })
@@ -114,12 +122,17 @@ impl Drop for SledRows {
         drop(self.db.take());
         // Without the mark the next start builds it anew, which is slower and as good.
         let marked =
-            sync_files(&self.path).and_then(|()| File::create(rows_file::mark(&self.path)));
+            sync_files(&self.path).and_then(|()| File::create(mark(&self.path)));
         let synced = marked.and_then(|mark| mark.sync_all());
-        if let Err(error) = synced.and_then(|()| super::io::sync_parent(&self.path)) {
+        if let Err(error) = synced.and_then(|()| sync_parent(&self.path)) {
             tracing::warn!(%error, "the catalogue is closed, but cannot be marked so");
         }
     }
+}
+
+/// What says that sled in `path` was closed in order.
+fn mark(path: &Path) -> PathBuf {
+    path.with_extension("clean")
 }
 
 /// Syncs every file below a directory: sled writes one of its files without.
@@ -168,6 +181,7 @@ impl Rows for SledRows {
         let mut key = Vec::with_capacity(1 + change.key.len());
         key.push(change.table as u8);
         key.extend_from_slice(&change.key);
+        self.file.change(&key, change.value.as_deref());
         let done = match &change.value {
             Some(value) => self.db()?.insert(key, value.as_slice()),
             None => self.db()?.remove(key),
@@ -177,10 +191,13 @@ impl Rows for SledRows {
     }
 
     fn flush(&mut self, applied: LogPos) -> Result<(), StoreError> {
-        let db = self.db()?;
-        db.insert(APPLIED_KEY, &applied.0.to_le_bytes()[..])
+        let db = self.db.as_ref();
+        let db = db.ok_or_else(|| StoreError::catalogue("use", "it is closed"))?;
+        let position = applied.0.to_le_bytes();
+        db.insert(APPLIED_KEY, &position[..])
             .map_err(|error| StoreError::catalogue("write", error))?;
-        rows_file::write(&self.path, db.iter())?;
+        self.file.change(APPLIED_KEY, Some(&position));
+        self.file.flush(|| db.iter())?;
         db.flush()
             .map_err(|error| StoreError::catalogue("flush", error))?;
         self.applied = applied;

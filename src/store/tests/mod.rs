@@ -7,5 +7,5 @@ mod mirror;
 mod model;
 mod real;
 mod schedules;
-mod sim;
+pub(super) mod sim;
 mod sim_rows;

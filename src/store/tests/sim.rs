@@ -13,20 +13,20 @@ use crate::store::{Io, IoFile};
 
 /// SplitMix64.
 #[derive(Debug, Clone)]
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
-    pub(super) fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 }
@@ -68,7 +68,7 @@ const FULL_OPS: u64 = 3;
 
 /// What goes wrong at a given operation, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The machine stops: the operation happens in part, no other happens at all.
     Crash,
     /// EIO; a sync loses what it should have written.
@@ -91,7 +91,7 @@ struct State {
 
 /// The disk; clones are the same disk.
 #[derive(Debug, Clone)]
-pub(super) struct SimIo(Arc<Mutex<State>>);
+pub(crate) struct SimIo(Arc<Mutex<State>>);
 
 struct SimFile {
     disk: SimIo,
@@ -99,7 +99,7 @@ struct SimFile {
 }
 
 impl SimIo {
-    pub(super) fn new(seed: u64) -> SimIo {
+    pub(crate) fn new(seed: u64) -> SimIo {
         SimIo(Arc::new(Mutex::new(State {
             files: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -113,25 +113,25 @@ impl SimIo {
     }
 
     /// Lets the operation `after` operations from now fail.
-    pub(super) fn fail_after(&self, after: u64, fault: Fault) {
+    pub(crate) fn fail_after(&self, after: u64, fault: Fault) {
         let mut state = self.0.lock();
         state.fault = Some((state.ops + after, fault));
     }
 
     /// From now on the disk is full.
-    pub(super) fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut state = self.0.lock();
         state.fault = Some((state.ops, Fault::Full));
         state.full_ops = u64::MAX >> 1;
     }
 
-    pub(super) fn crashed(&self) -> bool {
+    pub(crate) fn crashed(&self) -> bool {
         self.0.lock().crashed
     }
 
     /// The process is started again. With `power_lost`, of what was not synced only a random part
     /// is left.
-    pub(super) fn restart(&self, power_lost: bool) {
+    pub(crate) fn restart(&self, power_lost: bool) {
         let mut state = self.0.lock();
         let mut random = state.random.clone();
         for file in state.files.values_mut() {
@@ -158,7 +158,7 @@ impl SimIo {
         state.fault = None;
     }
 
-    pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.0.lock();
         state
             .names
@@ -168,7 +168,7 @@ impl SimIo {
     }
 
     /// Replaces a file's content, as if it had always been so.
-    pub(super) fn put_file(&self, name: &str, content: Vec<u8>) {
+    pub(crate) fn put_file(&self, name: &str, content: Vec<u8>) {
         let mut state = self.0.lock();
         let id = state.new_file(name);
         let file = state.files.get_mut(&id).unwrap();
@@ -179,7 +179,7 @@ impl SimIo {
         };
     }
 
-    pub(super) fn remove_file(&self, name: &str) {
+    pub(crate) fn remove_file(&self, name: &str) {
         self.0.lock().names.remove(name);
     }
 }
