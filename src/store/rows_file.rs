@@ -166,8 +166,7 @@ pub(super) fn read(io: &dyn Io) -> Result<Option<Rows>, StoreError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("read", NAME, error)),
     };
-    let damaged =
-        |at| StoreError::catalogue("read", format!("{NAME} is damaged at offset {at}"));
+    let damaged = |at| StoreError::catalogue("read", format!("{NAME} is damaged at offset {at}"));
     if octets.starts_with(MAGIC_OLDER) {
         return match read_older(&octets) {
             Some(rows) => Ok(Some(rows)),
@@ -296,7 +295,9 @@ mod tests {
         let disk = SimIo::new(1);
         let mut file = RowsFile::with_slack(Arc::new(disk.clone()), 0);
         assert!(read(&disk).unwrap().is_none());
-        let mut rows: Rows = (0..1000).map(|number| (key(number), vec![7; 100])).collect();
+        let mut rows: Rows = (0..1000)
+            .map(|number| (key(number), vec![7; 100]))
+            .collect();
         flush(&mut file, &rows).unwrap();
         let whole = disk.files()[NAME].len();
         let mut longest = 0;
@@ -392,7 +393,10 @@ mod tests {
                 }
                 disk.restart(random.one_in(2));
                 let found = read(&disk).unwrap().unwrap_or_default();
-                assert!(found == lasting || found == rows, "seed {seed}, flush {flushes}");
+                assert!(
+                    found == lasting || found == rows,
+                    "seed {seed}, flush {flushes}"
+                );
                 lasting = found;
             }
         }

@@ -121,8 +121,7 @@ impl Drop for SledRows {
         }
         drop(self.db.take());
         // Without the mark the next start builds it anew, which is slower and as good.
-        let marked =
-            sync_files(&self.path).and_then(|()| File::create(mark(&self.path)));
+        let marked = sync_files(&self.path).and_then(|()| File::create(mark(&self.path)));
         let synced = marked.and_then(|mark| mark.sync_all());
         if let Err(error) = synced.and_then(|()| sync_parent(&self.path)) {
             tracing::warn!(%error, "the catalogue is closed, but cannot be marked so");
