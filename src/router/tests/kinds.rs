@@ -89,6 +89,42 @@ fn a3_4_a_queue_of_several_patterns_is_listed_once() {
 }
 
 #[test]
+fn a3_4_more_shapes_of_patterns_than_are_looked_up() {
+    let mut graph = graph();
+    // Every choice of `*` among five words: 32 shapes.
+    let pattern = |number: u32| {
+        let word = |at: u32| if number >> at & 1 == 1 { "*" } else { "a" };
+        (0..5).map(word).collect::<Vec<_>>().join(".")
+    };
+    let expect = |graph: &Graph<u32>, bound: &[u32]| {
+        for key in 0..32_u32 {
+            let word = |at: u32| if key >> at & 1 == 1 { "b" } else { "a" };
+            let text = (0..5).map(word).collect::<Vec<_>>().join(".");
+            // A `b` needs a `*`.
+            let all = bound.iter().filter(|number| key & !(*number % 32) == 0);
+            let all = all.copied().collect::<Vec<_>>();
+            assert_eq!(route(graph, "topic", &text), all, "{text}");
+        }
+    };
+    for number in 0..32 {
+        bind(&mut graph, "topic", number, &pattern(number));
+    }
+    expect(&graph, &(0..32).collect::<Vec<_>>());
+    // Those that came first go, which makes room for the shapes of others, and those stay where they are.
+    for number in 0..20 {
+        unbind(&mut graph, "topic", number, &pattern(number));
+    }
+    bind(&mut graph, "topic", 32 + 25, &pattern(25));
+    expect(&graph, &[20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 57]);
+    for number in 20..32 {
+        unbind(&mut graph, "topic", number, &pattern(number));
+    }
+    expect(&graph, &[57]);
+    unbind(&mut graph, "topic", 57, &pattern(25));
+    assert!(graph.is_bare());
+}
+
+#[test]
 fn a3_4_many_hashes_cost_no_more_than_nodes_times_words() {
     let mut graph = graph();
     // Naively each `#` multiplies the work by the number of words: 126 of them over 126 words would not end.

@@ -1,25 +1,18 @@
-//! The topic exchange: patterns of words, `*` for one word and `#` for any number of them (A3.4).
+//! Patterns word by word.
 //!
-//! Owns the trie of patterns. Never looks at arguments or headers.
-//!
-//! Words are parted by dots. The empty key has no words, so `#` matches it and `*` does not; `.` has two
-//! empty words. `*` and `#` are special only as whole words of a binding's key.
+//! Owns the trie of patterns. Never sees a pattern whose shape is kept by its text.
 
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use imbl::HashMap;
 
-use super::Target;
-use super::binding::{Binding, BindingSet};
-use super::routes::Routes;
-
-/// With more children than this a node looks them up in a hash map.
-const FEW: usize = 16;
+use crate::router::Target;
+use crate::router::binding::{Binding, BindingSet};
+use crate::router::routes::Routes;
 
 #[derive(Clone)]
-pub(super) struct TopicTable<Q> {
+pub(super) struct Trie<Q> {
     root: Node<Q>,
 }
 
@@ -28,69 +21,10 @@ pub(super) struct TopicTable<Q> {
 struct Node<Q> {
     /// The bindings whose pattern ends here.
     here: BindingSet<Q>,
-    words: Children<Q>,
+    /// By literal word. The default hasher is keyed at random: clients choose the words.
+    words: HashMap<Bytes, Arc<Node<Q>>>,
     star: Option<Arc<Node<Q>>>,
     hash: Option<Arc<Node<Q>>>,
-}
-
-/// A node's children by literal word. Most nodes have few, and those need neither hashing nor much room.
-#[derive(Clone)]
-enum Children<Q> {
-    Few(Vec<(Word, Arc<Node<Q>>)>),
-    // The default hasher is keyed at random: clients choose the words.
-    Many(HashMap<Word, Arc<Node<Q>>>),
-}
-
-/// A literal word of a pattern. One of usual length is held in place, because in a large trie it is waiting
-/// for memory that costs time, and a word on the heap would be one more wait.
-#[derive(Clone)]
-enum Word {
-    Short(u8, [u8; SHORT]),
-    Long(Arc<[u8]>),
-}
-
-/// What fits in place without making a [`Word`] larger than its other form needs.
-const SHORT: usize = 22;
-
-impl Word {
-    fn new(word: &[u8]) -> Self {
-        let mut octets = [0; SHORT];
-        match (octets.get_mut(..word.len()), u8::try_from(word.len())) {
-            (Some(place), Ok(length)) => {
-                place.copy_from_slice(word);
-                Word::Short(length, octets)
-            }
-            _ => Word::Long(word.into()),
-        }
-    }
-
-    fn octets(&self) -> &[u8] {
-        match self {
-            Word::Short(length, octets) => octets.get(..usize::from(*length)).unwrap_or_default(),
-            Word::Long(octets) => octets,
-        }
-    }
-}
-
-impl PartialEq for Word {
-    fn eq(&self, other: &Self) -> bool {
-        self.octets() == other.octets()
-    }
-}
-
-impl Eq for Word {}
-
-// As octets hash, so that it agrees with `Borrow<[u8]>`.
-impl Hash for Word {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.octets().hash(state);
-    }
-}
-
-impl Borrow<[u8]> for Word {
-    fn borrow(&self) -> &[u8] {
-        self.octets()
-    }
 }
 
 /// The first word and the words after it, `None` if there are none.
@@ -109,9 +43,9 @@ fn words(key: &[u8]) -> Option<&[u8]> {
     if key.is_empty() { None } else { Some(key) }
 }
 
-impl<Q: Target> TopicTable<Q> {
+impl<Q: Target> Trie<Q> {
     pub(super) fn new() -> Self {
-        TopicTable { root: Node::new() }
+        Trie { root: Node::new() }
     }
 
     pub(super) fn insert(&mut self, binding: &Arc<Binding<Q>>) {
@@ -138,7 +72,7 @@ impl<Q: Target> Node<Q> {
     fn new() -> Self {
         Node {
             here: BindingSet::default(),
-            words: Children::Few(Vec::new()),
+            words: HashMap::new(),
             star: None,
             hash: None,
         }
@@ -154,14 +88,15 @@ impl<Q: Target> Node<Q> {
             return;
         };
         let (word, rest) = split(pattern);
-        let slot = match word {
-            b"*" => &mut self.star,
-            b"#" => &mut self.hash,
+        let new = || Arc::new(Node::new());
+        let child = match word {
+            b"*" => self.star.get_or_insert_with(new),
+            b"#" => self.hash.get_or_insert_with(new),
             _ => {
-                return self.words.change(word, |child| child.insert(rest, binding));
+                let word = binding.key.slice_ref(word);
+                self.words.entry(word).or_insert_with(new)
             }
         };
-        let child = slot.get_or_insert_with(|| Arc::new(Node::new()));
         Arc::make_mut(child).insert(rest, binding);
     }
 
@@ -199,61 +134,6 @@ fn remove_below<Q: Target>(
     child.remove(rest, binding);
     if child.is_bare() {
         *slot = None;
-    }
-}
-
-impl<Q: Target> Children<Q> {
-    fn is_empty(&self) -> bool {
-        match self {
-            Children::Few(list) => list.is_empty(),
-            Children::Many(map) => map.is_empty(),
-        }
-    }
-
-    fn get(&self, word: &[u8]) -> Option<&Node<Q>> {
-        match self {
-            Children::Few(list) => list
-                .iter()
-                .find(|(name, _)| name.octets() == word)
-                .map(|(_, node)| &**node),
-            Children::Many(map) => map.get(word).map(|node| &**node),
-        }
-    }
-
-    fn get_mut(&mut self, word: &[u8]) -> Option<&mut Arc<Node<Q>>> {
-        match self {
-            Children::Few(list) => list
-                .iter_mut()
-                .find(|(name, _)| name.octets() == word)
-                .map(|(_, node)| node),
-            Children::Many(map) => map.get_mut(word),
-        }
-    }
-
-    /// Changes the child for a word, and makes it first if need be.
-    fn change(&mut self, word: &[u8], change: impl FnOnce(&mut Node<Q>)) {
-        if let Some(child) = self.get_mut(word) {
-            return change(Arc::make_mut(child));
-        }
-        let mut child = Node::new();
-        change(&mut child);
-        let child = (Word::new(word), Arc::new(child));
-        match self {
-            Children::Few(list) if list.len() < FEW => list.push(child),
-            Children::Few(list) => *self = Children::Many(list.drain(..).chain([child]).collect()),
-            Children::Many(map) => {
-                map.insert(child.0, child.1);
-            }
-        }
-    }
-
-    fn remove(&mut self, word: &[u8]) {
-        match self {
-            Children::Few(list) => list.retain(|(name, _)| name.octets() != word),
-            Children::Many(map) => {
-                map.remove(word);
-            }
-        }
     }
 }
 
