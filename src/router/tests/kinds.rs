@@ -115,7 +115,10 @@ fn a3_4_more_shapes_of_patterns_than_are_looked_up() {
         unbind(&mut graph, "topic", number, &pattern(number));
     }
     bind(&mut graph, "topic", 32 + 25, &pattern(25));
-    expect(&graph, &[20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 57]);
+    expect(
+        &graph,
+        &[20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 57],
+    );
     for number in 20..32 {
         unbind(&mut graph, "topic", number, &pattern(number));
     }

@@ -90,7 +90,11 @@ impl Shape {
             return None;
         }
         let literal = |(at, word): (usize, &&'k [u8])| {
-            if self.stars >> at & 1 == 1 { b"*" } else { *word }
+            if self.stars >> at & 1 == 1 {
+                b"*"
+            } else {
+                *word
+            }
         };
         let hash = self.after.map(|_| b"#".as_slice());
         let before = before.iter().enumerate().map(literal);
