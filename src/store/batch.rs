@@ -24,6 +24,7 @@ pub struct Batch {
     buffer: Vec<u8>,
     records_crc: u32,
     publications: u32,
+    records: u32,
     last_catalogue: Option<RecordOffset>,
 }
 
@@ -143,6 +144,11 @@ impl Batch {
         self.publications
     }
 
+    /// How many records it has.
+    pub(crate) fn records(&self) -> u32 {
+        self.records
+    }
+
     pub(crate) fn last_catalogue(&self) -> Option<RecordOffset> {
         self.last_catalogue
     }
@@ -216,6 +222,7 @@ impl Batch {
             fields[4..].copy_from_slice(&crc32c::crc32c(body).to_le_bytes());
             *head = fields;
             self.records_crc = crc32c::crc32c_append(self.records_crc, &fields);
+            self.records = self.records.wrapping_add(1);
         }
         RecordOffset(start as u32)
     }

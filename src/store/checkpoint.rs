@@ -103,11 +103,15 @@ impl Checkpoint {
             shared.due.soon();
             StoreError::io("write", FILE, reason)
         })?;
+        shared.health.checkpoint();
         for segment in self.empty {
             // A file that cannot be deleted is in no checkpoint any more, and goes at the next start.
             let name = file_name(segment);
-            match shared.io.delete(&name) {
-                Ok(()) => tracing::debug!(file = name, "segment deleted"),
+            match shared.spares.retire(&*shared.io, segment) {
+                Ok(()) => {
+                    shared.health.retired();
+                    tracing::debug!(file = name, "segment is gone");
+                }
                 Err(error) => tracing::error!(%error, file = name, "cannot delete a segment"),
             }
             shared.segments.forget(segment);

@@ -237,6 +237,8 @@ pub(crate) fn recover(
     segments.activate(last + 1);
     segments.flushed(applied);
 
+    let spares = log.shared.spares.adopt(&*io);
+    spares.map_err(|error| StoreError::io("delete", "log/*.spare", error))?;
     let (sender, changes) = sync_channel(CATALOGUE_CHANNEL_BATCHES);
     let writer = Writer::begin(&log, io.clone(), last + 1, previous_end, sender)?;
     for segment in found.leftover {

@@ -24,6 +24,8 @@ pub trait Io: Send + Sync {
     fn open(&self, name: &str) -> io::Result<Arc<dyn IoFile>>;
     /// Deletes a file and syncs the directory. Open handles stay readable.
     fn delete(&self, name: &str) -> io::Result<()>;
+    /// Gives a file another name, which no file has, durably. Open handles are of the same file still.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Octets that an unprivileged process can still write to this file system.
     fn free_bytes(&self) -> io::Result<u64>;
 }
@@ -137,6 +139,15 @@ impl Io for RealIo {
 
     fn delete(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.path.join(name))?;
+        self.directory.sync_all()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let to = self.path.join(to);
+        if to.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        std::fs::rename(self.path.join(from), to)?;
         self.directory.sync_all()
     }
 

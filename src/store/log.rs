@@ -13,6 +13,7 @@ use crate::base::LogPos;
 use super::batch::{Batch, RecordOffset};
 use super::error::LogError;
 use super::format::FILE_HEADER_BYTES;
+use super::health::LogFigures;
 use super::io::Io;
 use super::options::Options;
 use super::reader::Reader;
@@ -75,7 +76,7 @@ impl Log {
 
     /// Something to read messages and pages back with.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.shared.io.clone())
+        Reader::new(self.shared.io.clone(), self.shared.health.clone())
     }
 
     /// Everything that ends at or before this position is durable, as
@@ -180,6 +181,18 @@ impl Log {
     /// queue.
     pub fn totals(&self) -> (usize, u64) {
         self.shared.segments.totals()
+    }
+
+    /// How the log is doing. Cheap enough for every scrape: it reads a few counts for each segment.
+    pub fn figures(&self) -> LogFigures {
+        let (closed_bytes, live, total) = self.shared.segments.sums();
+        LogFigures {
+            segments: self.totals().0 as u64,
+            bytes: closed_bytes + u64::from(self.durable().offset()),
+            live,
+            total,
+            ..self.shared.health.figures()
+        }
     }
 
     /// Whether [`Log::close`] was called.

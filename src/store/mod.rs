@@ -17,12 +17,6 @@
 //! catalogue's thread, which applies and flushes them behind. [`Log::release`] counts messages out; a
 //! [`Checkpoint`] says what the queues hold, and deletes the segments that nobody needs.
 //! [`Log::reader`] gets messages and pages back.
-//!
-//! What can be added without a change of format:
-//!
-//! * *Recycled files, zeros ahead.* Every batch names its own position and the next segment names
-//!   where this one ended, so nothing depends on a file's length. `writer.rs` would rename or
-//!   pre-write a file, and `settle_tail` would overwrite instead of truncate.
 
 mod applied;
 mod batch;
@@ -33,6 +27,7 @@ mod directory;
 mod due;
 mod error;
 mod format;
+mod health;
 mod io;
 mod log;
 mod options;
@@ -46,6 +41,7 @@ mod scan;
 mod segments;
 mod shared;
 mod sled_rows;
+mod spares;
 mod waiters;
 mod writer;
 
@@ -57,6 +53,7 @@ pub use catalogue::{Change, Row, Rows, Table};
 pub use checkpoint::Checkpoint;
 pub use directory::Store;
 pub use error::{LogError, LogFailure, ReadError, StoreError};
+pub use health::{LogFigures, SYNC_BOUNDS_US, SYNC_CLASSES};
 pub use io::{Io, IoFile, RealIo};
 pub use log::{Appended, Log};
 pub use options::{Durability, Options};

@@ -49,6 +49,15 @@ impl Default for Options {
 /// The log's end may not pass this segment: recovery keeps two flags in the bits above.
 pub(crate) const SEGMENT_MAX: u32 = (1 << 30) - 1;
 
+/// Files of segments that are gone, kept to be written again.
+pub(crate) const SPARES_MAX: usize = 2;
+
+/// So many zeros are written behind the log's end at once, where the file ends, and only when less than
+/// the second number of octets is to be written: larger groups pay for the file's growth more
+/// easily than for writing twice.
+pub(crate) const ZEROS_AHEAD_BYTES: u64 = 1 << 20;
+pub(crate) const ZEROS_GROUP_BYTES: usize = 64 << 10;
+
 /// Buffers kept for producers, and the largest worth keeping: 4 MiB together at most, so that a
 /// burst does not stay in memory.
 pub(crate) const POOL_BUFFERS_MAX: usize = 16;

@@ -14,6 +14,7 @@ use crate::base::index::IndexEntry;
 
 use super::error::ReadError;
 use super::format::{Cursor, RECORD_HEADER_BYTES, file_name};
+use super::health::Health;
 use super::io::{Io, IoFile};
 use super::options::{READ_SLACK_BYTES, READ_WINDOW_BYTES, READER_FILES_MAX};
 use super::record::{self, Record};
@@ -22,14 +23,16 @@ use super::record::{self, Record};
 /// Cheap to make; one that is kept has its files open already.
 pub struct Reader {
     io: Arc<dyn Io>,
+    health: Arc<Health>,
     /// The last used one at the front.
     files: VecDeque<(u32, Arc<dyn IoFile>)>,
 }
 
 impl Reader {
-    pub(crate) fn new(io: Arc<dyn Io>) -> Reader {
+    pub(crate) fn new(io: Arc<dyn Io>, health: Arc<Health>) -> Reader {
         Reader {
             io,
+            health,
             files: VecDeque::new(),
         }
     }
@@ -40,6 +43,7 @@ impl Reader {
     ///
     /// [`ReadError`], which names file and offset.
     pub fn page(&mut self, pos: LogPos) -> Result<Vec<IndexEntry>, ReadError> {
+        self.health.page_read();
         let window = self.window(pos, PAGE_READ_BYTES)?;
         let (kind, payload) = self.record(&window, pos)?;
         match record::decode(kind, &payload) {
@@ -56,6 +60,7 @@ impl Reader {
         positions: &[LogPos],
         visit: &mut dyn FnMut(usize, Result<Bytes, ReadError>),
     ) {
+        self.health.messages_read(positions.len());
         let mut index = 0;
         while let Some(rest) = positions.get(index..).filter(|rest| !rest.is_empty()) {
             let (len, bytes) = neighbours(rest);
@@ -127,9 +132,11 @@ impl Reader {
     fn window(&mut self, pos: LogPos, bytes: usize) -> Result<Window, ReadError> {
         let file = self.file(pos)?;
         let octets = read(&*file, u64::from(pos.offset()), bytes);
+        let octets = octets.map_err(|error| ReadError::io(pos, error))?;
+        self.health.read(octets.len());
         Ok(Window {
             offset: pos.offset(),
-            octets: octets.map_err(|error| ReadError::io(pos, error))?,
+            octets,
         })
     }
 

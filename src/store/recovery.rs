@@ -61,7 +61,7 @@ pub(crate) fn scan(
     } = checkpoint.unwrap_or_default();
     let highest = queues.iter().map(|row| row.state.queue).max();
     let mut scan = Scan {
-        replay: Replay::new(queues, Reader::new(io.clone())),
+        replay: Replay::new(queues, Reader::new(io.clone(), Arc::default())),
         describe,
         below,
         applied,
@@ -253,11 +253,12 @@ fn settle_tail(io: &dyn Io, last: &SegmentRow) -> Result<(), StoreError> {
     let file_bytes = file.len_bytes().map_err(failed("read"))?;
     let keep = u64::from(last.end);
     if file_bytes > keep {
-        tracing::warn!(
+        // Whether a group was being written is not always to be told from what was written ahead.
+        tracing::info!(
             file = name,
             from = keep,
             to = file_bytes,
-            "cutting the log's torn tail"
+            "cutting what follows the log's last whole batch"
         );
         file.truncate(keep).map_err(failed("truncate"))?;
     }
@@ -325,7 +326,8 @@ impl Scan {
                 }
                 (HeaderFlaw::Invalid(reason), None) if position >= self.below => {
                     refuse_damage(&mut reader, position, reason)?;
-                    self.clean = false;
+                    // Behind a clean end nothing was written; zeros or an earlier life may follow.
+                    self.clean &= position == self.below;
                     break;
                 }
                 (HeaderFlaw::Invalid(reason), _) => {

@@ -81,6 +81,7 @@ impl Segments {
     pub(crate) fn hold(&self, segment: u32, count: u64) {
         if let Some(entry) = self.by_id.read().get(&segment) {
             entry.live.fetch_add(count, Ordering::Relaxed);
+            entry.total.fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -146,6 +147,18 @@ impl Segments {
     /// The file is gone.
     pub(crate) fn forget(&self, segment: u32) {
         self.by_id.write().remove(&segment);
+    }
+
+    /// Octets of the segments that are closed, what all hold and what they ever held.
+    pub(crate) fn sums(&self) -> (u64, u64, u64) {
+        let by_id = self.by_id.read();
+        let mut sums = (0, 0, 0);
+        for segment in by_id.values() {
+            sums.0 += u64::from(segment.end.load(Ordering::Relaxed));
+            sums.1 += segment.live.load(Ordering::Relaxed);
+            sums.2 += segment.total.load(Ordering::Relaxed);
+        }
+        sums
     }
 
     /// Number of segment files and of unreleased messages and pages in all of them.

@@ -18,9 +18,11 @@ use super::batch::Batch;
 use super::due::Due;
 use super::error::LogError;
 use super::format::{FILE_HEADER_BYTES, file_name};
+use super::health::Health;
 use super::io::Io;
 use super::options::{Options, POOL_BUFFER_BYTES_MAX, POOL_BUFFERS_MAX, SEGMENT_MAX};
 use super::segments::Segments;
+use super::spares::Spares;
 use super::waiters::{Durable, Latch, SyncRequest, Waiters};
 
 /// What producers and the writer thread share.
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) applied: Mutex<Applied>,
     pub(crate) pool: Mutex<Vec<Vec<u8>>>,
     pub(crate) segments: Segments,
+    pub(crate) spares: Spares,
+    pub(crate) health: Arc<Health>,
     pub(crate) due: Due,
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -94,6 +98,8 @@ impl Shared {
             applied: Mutex::new(Applied::new(start)),
             pool: Mutex::default(),
             segments: Segments::default(),
+            spares: Spares::default(),
+            health: Arc::default(),
             due: Due::default(),
             writer: Mutex::new(None),
         }

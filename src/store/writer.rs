@@ -6,7 +6,6 @@
 //! After any other error it does nothing any more: a page the kernel could not write may be lost though
 //! a second sync would succeed.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,13 +16,14 @@ use crate::base::LogPos;
 
 use super::catalogue::{Change, Table};
 use super::error::LogError;
-use super::format::{FILE_HEADER_BYTES, FileHeader, file_name};
+use super::format::{FILE_HEADER_BYTES, file_name};
 use super::io::{Io, IoFile};
 use super::log::Log;
-use super::options::Durability;
+use super::options::{Durability, ZEROS_AHEAD_BYTES, ZEROS_GROUP_BYTES};
 use super::record::{self, Record};
 use super::scan::records;
 use super::shared::{Group, PendingBatch, Shared};
+use super::spares::NewSegment;
 
 /// The writer's state; `run` is its thread, tests call `turn` themselves.
 pub(crate) struct Writer {
@@ -34,6 +34,8 @@ pub(crate) struct Writer {
     nonce: u32,
     /// End of what is written; its segment is the one `file` is.
     end: LogPos,
+    /// How far the active segment's file is written, with zeros or by an earlier life.
+    written_bytes: u64,
     /// End of what is known to be on disk.
     synced: LogPos,
     last_sync: Instant,
@@ -50,7 +52,15 @@ impl Writer {
         previous_end: u32,
         catalogue: SyncSender<Vec<Change>>,
     ) -> Result<Writer, LogError> {
-        let (file, nonce) = create_segment(&*io, segment, previous_end)
+        let NewSegment {
+            file,
+            nonce,
+            written_bytes,
+            ..
+        } = log
+            .shared
+            .spares
+            .create(&*io, segment, previous_end)
             .map_err(|reason| LogError::failed("create", file_name(segment), 0, reason))?;
         let end = LogPos::new(segment, FILE_HEADER_BYTES);
         Ok(Writer {
@@ -59,6 +69,7 @@ impl Writer {
             file,
             nonce,
             end,
+            written_bytes,
             synced: end,
             last_sync: Instant::now(),
             catalogue: Some(catalogue),
@@ -85,17 +96,23 @@ impl Writer {
 
     /// One group commit.
     pub(crate) fn turn(&mut self, group: &mut Group) -> Result<(), LogError> {
-        let bytes = group
-            .batches
-            .iter()
-            .map(|pending| pending.batch.len())
-            .sum();
+        let (mut bytes, mut records) = (0, 0);
+        for PendingBatch { batch, .. } in &group.batches {
+            bytes += batch.len();
+            records += u64::from(batch.records());
+        }
         self.write(&mut group.batches)?;
+        if group.closed {
+            self.cut_zeros()?;
+        }
         if self.must_sync(group) {
             self.sync()?;
         }
         if !group.batches.is_empty() {
             self.shared.advance(self.end, bytes);
+            self.shared
+                .health
+                .group(group.batches.len(), records, bytes);
             self.hand_over_catalogue(&group.batches)?;
             self.shared.recycle(&mut group.batches);
         }
@@ -148,14 +165,49 @@ impl Writer {
                     .batch
                     .seal(pending.position, self.synced, self.nonce);
             }
-            let slices: Vec<_> = run
+            let mut slices: Vec<_> = run
                 .iter()
                 .map(|pending| IoSlice::new(pending.batch.bytes()))
                 .collect();
             let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-            self.while_full(|| self.file.write_all_at(&slices, u64::from(start.offset())))
+            let (offset, batches) = (u64::from(start.offset()), slices.len());
+            let end = offset + bytes as u64;
+            let zeros = self.zeros_behind(end, bytes);
+            zeros_into(&mut slices, zeros);
+            let write = || match self.file.write_all_at(&slices, offset) {
+                Err(error) if zeros > 0 && is_full(&error) => {
+                    // What must be written may fit where the zeros did not.
+                    let without = slices.get(..batches).unwrap_or_default();
+                    self.file.write_all_at(without, offset).map(|()| end)
+                }
+                done => done.map(|()| end + zeros),
+            };
+            let written = self
+                .while_full(write)
                 .map_err(|reason| self.failed("write", reason))?;
+            self.written_bytes = self.written_bytes.max(written);
             self.end = LogPos(start.0 + bytes as u64);
+        }
+        Ok(())
+    }
+
+    /// How many zeros to write behind `end`, to which a write of `bytes` octets goes.
+    fn zeros_behind(&self, end: u64, bytes: usize) -> u64 {
+        if end <= self.written_bytes || bytes >= ZEROS_GROUP_BYTES {
+            return 0;
+        }
+        let most = u64::from(self.shared.options.segment_bytes);
+        most.saturating_sub(end).min(ZEROS_AHEAD_BYTES)
+    }
+
+    /// Nothing follows: the file ends where the log ends.
+    fn cut_zeros(&mut self) -> Result<(), LogError> {
+        let end = u64::from(self.end.offset());
+        if self.written_bytes > end {
+            let cut = self.file.truncate(end).and_then(|()| self.file.sync_data());
+            cut.map_err(|reason| self.failed("truncate", reason))?;
+            self.written_bytes = end;
+            self.synced = self.end;
         }
         Ok(())
     }
@@ -166,9 +218,15 @@ impl Writer {
             self.sync()?;
         }
         let (closed, end) = (self.end.segment(), self.end.offset());
-        (self.file, self.nonce) = self
-            .while_full(|| create_segment(&*self.io, segment, end))
+        let create = || self.shared.spares.create(&*self.io, segment, end);
+        let new = self
+            .while_full(create)
             .map_err(|reason| LogError::failed("create", file_name(segment), 0, reason))?;
+        (self.file, self.nonce) = (new.file, new.nonce);
+        self.written_bytes = new.written_bytes;
+        if new.reused {
+            self.shared.health.reused();
+        }
         self.shared.segments.close(closed, end);
         self.end = LogPos::new(segment, FILE_HEADER_BYTES);
         self.synced = self.end;
@@ -176,11 +234,13 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
+        let began = Instant::now();
         self.file
             .sync_data()
             .map_err(|reason| self.failed("sync", reason))?;
         self.synced = self.end;
         self.last_sync = Instant::now();
+        self.shared.health.synced(self.last_sync - began);
         Ok(())
     }
 
@@ -265,22 +325,17 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// Begins a segment's file; returns its nonce, too.
-fn create_segment(
-    io: &dyn Io,
-    segment: u32,
-    previous_end: u32,
-) -> io::Result<(Arc<dyn IoFile>, u32)> {
-    // The standard library's hasher is seeded by the system: nobody outside can guess this.
-    let nonce = RandomState::new().hash_one(segment) as u32;
-    let header = FileHeader {
-        segment,
-        previous_end,
-        nonce,
+/// Adds `bytes` octets of zeros.
+fn zeros_into(slices: &mut Vec<IoSlice<'_>>, bytes: u64) {
+    let mut left = bytes as usize;
+    while left > 0 {
+        let piece = ZEROS.get(..left.min(ZEROS.len())).unwrap_or(&ZEROS);
+        slices.push(IoSlice::new(piece));
+        left -= piece.len();
     }
-    .encode();
-    Ok((io.create(&file_name(segment), &header)?, nonce))
 }
+
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Stops the log should the writer panic, so that producers get an error and nobody waits for ever.
 struct PanicGuard(Arc<Shared>);

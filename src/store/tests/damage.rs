@@ -62,6 +62,9 @@ fn write(io: &SimIo, rows: &SimRows, batches: usize, segment_bytes: u32) -> Vec<
         writer.turn(&mut group).unwrap();
         assert!(log.durable() >= appended.end());
     }
+    // Without the zeros that were written ahead.
+    group.closed = true;
+    writer.turn(&mut group).unwrap();
     states
 }
 
@@ -107,6 +110,44 @@ fn a_flipped_bit_is_refused_or_costs_the_last_batch_at_most() {
     assert!(
         refused > 4 * cut,
         "only the last of eight batches can be cut: {refused} and {cut}"
+    );
+}
+
+#[test]
+fn an_earlier_life_of_a_file_is_not_the_log() {
+    let (earlier, later) = (SimIo::new(1), SimIo::new(2));
+    write(&earlier, &SimRows::default(), 8, 1 << 20);
+    let rows = SimRows::default();
+    let states = write(&later, &rows, 3, 1 << 20);
+    let (name, mut content) = earlier.files().pop_first().unwrap();
+    let written = later.files()[&name].clone();
+    assert!(written.len() < content.len());
+    // The same batches at the same places in the same segment: only the nonce tells them apart.
+    content[..written.len()].copy_from_slice(&written);
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    io.put_file(&name, content.clone());
+    assert_eq!(open(&io, &rows).unwrap().queues, states[3].queues);
+    assert_eq!(io.files()[&name], written, "what follows is cut");
+    for octet in [40, written.len() / 2] {
+        let mut damaged = content.clone();
+        damaged[octet] ^= 1;
+        let io = SimIo::new(1);
+        io.put_file(&name, damaged);
+        let found = open(&io, &SimRows::default());
+        assert!(
+            matches!(found, Err(StoreError::Corrupt { .. })),
+            "{octet}: {found:?}"
+        );
+    }
+    // A header of this life before records of the earlier one: a batch that was torn.
+    let mut torn = content;
+    let last = written.len() - 20;
+    torn[last..written.len()].fill(0x5a);
+    let io = SimIo::new(1);
+    io.put_file(&name, torn);
+    assert_eq!(
+        open(&io, &SimRows::default()).unwrap().queues,
+        states[2].queues
     );
 }
 
@@ -217,7 +258,9 @@ fn an_earlier_segment_must_be_whole() {
     let files = io.files();
     assert!(files.len() > 3);
     let names: Vec<_> = files.keys().cloned().collect();
-    for bytes in 0..files[&names[1]].len() {
+    // Behind its end are zeros.
+    let end = files[&names[1]].iter().rposition(|octet| *octet != 0);
+    for bytes in 0..=end.unwrap() {
         let (io, rows) = (SimIo::new(1), SimRows::default());
         files
             .iter()

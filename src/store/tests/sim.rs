@@ -332,6 +332,27 @@ impl Io for SimIo {
         }
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if !state.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let fault = state.op()?;
+        let fault = fault.filter(|fault| *fault != Fault::Full);
+        if (fault.is_none() || (fault == Some(Fault::Crash) && state.random.one_in(2)))
+            && let Some(id) = state.names.remove(from)
+        {
+            state.names.insert(to.to_owned(), id);
+        }
+        match fault {
+            None => Ok(()),
+            Some(_) => Err(errno(EIO)),
+        }
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(u64::MAX)
     }
