@@ -225,7 +225,9 @@ impl Connection {
             ProtocolHeader::Incomplete => false,
             ProtocolHeader::Accepted => {
                 let _ = buf.split_to(PROTOCOL_HEADER_LEN);
-                handshake::start(&self.origin, self.early.tail());
+                let parameters = self.broker.parameters();
+                let name = parameters.cluster_name();
+                handshake::start(&self.origin, name, self.early.tail());
                 self.stage = Stage::Handshake(Step::Starting);
                 true
             }

@@ -79,7 +79,7 @@ pub(super) enum Fault {
 }
 
 /// Writes connection.start (A1.3). EXTERNAL is offered to whose certificate names a user (A10).
-pub(super) fn start(origin: &Origin, out: &mut BytesMut) {
+pub(super) fn start(origin: &Origin, cluster_name: &str, out: &mut BytesMut) {
     let mechanisms = match certified_user(origin) {
         Some(_) => MECHANISMS_WITH_EXTERNAL,
         None => MECHANISMS,
@@ -87,7 +87,7 @@ pub(super) fn start(origin: &Origin, out: &mut BytesMut) {
     let start = connection::Start {
         version_major: 0,
         version_minor: 9,
-        server_properties: server_properties(),
+        server_properties: server_properties(cluster_name),
         mechanisms: mechanisms.into(),
         locales: "en_US".into(),
     };
@@ -182,7 +182,7 @@ impl Step {
     }
 }
 
-fn server_properties() -> FieldTable {
+fn server_properties(cluster_name: &str) -> FieldTable {
     let yes = AMQPValue::Boolean(true);
     let mut capabilities = FieldTable::default();
     for name in [
@@ -207,7 +207,7 @@ fn server_properties() -> FieldTable {
         ("platform", concat!("Warren ", env!("CARGO_PKG_VERSION"))),
         ("copyright", "Copyright (c) the Warren authors"),
         ("information", "Licensed under the Apache License 2.0"),
-        ("cluster_name", "warren"),
+        ("cluster_name", cluster_name),
     ] {
         properties.insert(short_string(name), AMQPValue::LongString(value.into()));
     }

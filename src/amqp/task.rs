@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -290,6 +291,11 @@ impl<S: Stream> Task<S> {
             log.notify_when_room(self.outbox.clone());
         }
         self.watching_room = !room;
+        let blocked = self.connection.is_blocked();
+        self.stats.blocked.store(blocked, Ordering::Relaxed);
+        if !room || self.quiet.is_some() {
+            self.stats.held_back();
+        }
     }
 
     /// Writes what may be written, as far as the socket takes it.

@@ -35,15 +35,18 @@ pub enum Proof {
     Password(Credentials),
     /// A certificate that names this user, and has been checked (EXTERNAL).
     Certificate(Name),
+    /// An access token on its own.
+    Token(Vec<u8>),
     /// An access token in the place of the one this user logged in with (A1.17).
     Renewal(Name, Vec<u8>),
 }
 
 impl Proof {
-    /// The name it is shown for.
+    /// The name it is shown for; a token tells its own.
     pub fn user(&self) -> &str {
         match self {
             Proof::Password(given) => &given.user,
+            Proof::Token(_) => "",
             Proof::Certificate(user) | Proof::Renewal(user, _) => user.as_str(),
         }
     }
@@ -147,6 +150,7 @@ impl Logins {
         match given.into() {
             Proof::Certificate(user) => self.login(directory, user.as_str(), peer),
             Proof::Password(given) => self.check_secret(directory, given, peer).await,
+            Proof::Token(token) => self.check_token(&token).await,
             Proof::Renewal(user, token) => {
                 let login = self.check_token(&token).await?;
                 match login.user == user {

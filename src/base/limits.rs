@@ -159,6 +159,12 @@ pub const HTTP_PAGE_SIZE_MAX: usize = 500;
 /// Items on a page of the HTTP API if the request does not say.
 pub const HTTP_PAGE_SIZE: usize = 100;
 
+/// Most messages that one request to the HTTP API looks at without taking them.
+pub const HTTP_BROWSE_MAX: usize = 20_000;
+
+/// Octets of messages after which such a request looks at no further ones.
+pub const HTTP_BROWSE_MAX_BYTES: usize = 32 * 1024 * 1024;
+
 /// Most messages that one request to the HTTP API takes out of a queue or looks at.
 pub const HTTP_MESSAGES_MAX: usize = 10_000;
 

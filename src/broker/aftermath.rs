@@ -20,6 +20,8 @@ pub(super) struct Posted {
     to: QueueRef,
     record: Option<RecordOffset>,
     message: Message,
+    /// No limit of the queue refuses it.
+    forced: bool,
 }
 
 impl Posted {
@@ -33,12 +35,21 @@ impl Posted {
             record: record.filter(|_| to.keeps(message)),
             to,
             message: message.clone(),
+            forced: false,
         })
+    }
+
+    /// The same, whatever the limit of its queue.
+    pub(super) fn forced(self) -> Self {
+        Posted {
+            forced: true,
+            ..self
+        }
     }
 }
 
 /// Those of some queues that keep a message on disk.
-fn keepers(targets: &[QueueRef], message: &Message) -> Vec<QueueId> {
+pub(super) fn keepers(targets: &[QueueRef], message: &Message) -> Vec<QueueId> {
     let kept = targets.iter().filter(|queue| queue.keeps(message));
     kept.map(|queue| queue.id).collect()
 }
@@ -79,7 +90,10 @@ impl Vhost {
         self.work_off(VecDeque::from([(queue.clone(), std::mem::take(effects))]))
     }
 
-    fn work_off(&self, mut todo: VecDeque<(QueueRef, Effects)>) -> Result<LogPos, AmqpError> {
+    pub(super) fn work_off(
+        &self,
+        mut todo: VecDeque<(QueueRef, Effects)>,
+    ) -> Result<LogPos, AmqpError> {
         let mut end = LogPos::NONE;
         while let Some((queue, mut effects)) = todo.pop_front() {
             end = end.max(self.post(&queue, &mut effects, &mut todo)?);
@@ -182,11 +196,25 @@ impl Vhost {
             }
         }
         let noted = self.note(queue, effects)?;
+        let end = self.post_moved(queue, batch, &moved, posted, todo)?;
+        Ok(end.max(noted))
+    }
+
+    /// Writes what takes messages out of a queue, which remembers them until then, and puts them where
+    /// they go. What that does to other queues is added to `todo`.
+    pub(super) fn post_moved(
+        &self,
+        from: &QueueRef,
+        batch: Batch,
+        moved: &[LogPos],
+        posted: Vec<Posted>,
+        todo: &mut VecDeque<(QueueRef, Effects)>,
+    ) -> Result<LogPos, AmqpError> {
         let appended = self.append(batch)?;
-        queue.lock().buried(&moved);
-        self.log.release_all(moved);
+        from.lock().buried(moved);
+        self.log.release_all(moved.iter().copied());
         self.put(posted, appended.as_ref(), todo)?;
-        Ok(appended.map_or(noted, |appended| appended.end().max(noted)))
+        Ok(appended.map_or(LogPos::NONE, |appended| appended.end()))
     }
 
     /// Puts messages into queues. What that does to them is added to `todo`.
@@ -210,8 +238,12 @@ impl Vhost {
                     (Some(appended), Some(record)) => appended.position(record),
                     _ => LogPos::NONE,
                 };
-                // A full queue that refuses loses it: at most once, as RabbitMQ's default (A7.8).
-                let _ = state.publish(pos, letter.message.clone(), now_ms, &mut effects);
+                let message = letter.message.clone();
+                match letter.forced {
+                    true => state.put_in(pos, message, now_ms, &mut effects),
+                    // A full queue that refuses loses it: at most once, as RabbitMQ's default (A7.8).
+                    false => drop(state.publish(pos, message, now_ms, &mut effects)),
+                }
             }
             state.dispatch(&mut effects);
             state.wake(now_ms, &mut effects);

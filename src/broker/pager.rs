@@ -176,19 +176,28 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Result<(), AmqpError> {
         if let Load::Wait(pos) = load {
-            let gate = Arc::new(Gate::default());
-            let waiter = Arc::clone(&gate);
-            self.log.notify_when_durable(LogPos(pos.0 + 1), waiter);
-            gate.wait();
-            return match self.log.failure() {
-                Some(_) => Err(AmqpError::internal()),
-                None => Ok(()),
-            };
+            return self.wait_readable(pos);
         }
         if let Some(found) = read(queue, load, &mut self.log.reader(), budget_bytes) {
             put_in(&mut queue.lock(), found, effects);
         }
         Ok(())
+    }
+}
+
+impl Vhost {
+    /// Waits, on this thread, until the record at `pos` can be read.
+    pub(super) fn wait_readable(&self, pos: LogPos) -> Result<(), AmqpError> {
+        if pos >= self.log.durable() {
+            let gate = Arc::new(Gate::default());
+            let waiter = Arc::clone(&gate);
+            self.log.notify_when_durable(LogPos(pos.0 + 1), waiter);
+            gate.wait();
+        }
+        match self.log.failure() {
+            Some(_) => Err(AmqpError::internal()),
+            None => Ok(()),
+        }
     }
 }
 

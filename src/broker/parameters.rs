@@ -21,6 +21,9 @@ use crate::store::Table;
 /// Components of RabbitMQ's plugins, whose parameters are kept for the day they have a meaning.
 const COMPONENTS: &[&str] = &["federation-upstream", "federation-upstream-set", "shovel"];
 
+/// The global parameter that names the broker.
+const CLUSTER_NAME: &str = "cluster_name";
+
 /// Where a parameter stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ParameterKey {
@@ -58,6 +61,12 @@ impl Parameters {
     /// A global one.
     pub fn get_global(&self, name: &Name) -> Option<&Json> {
         self.global.get(name)
+    }
+
+    /// Name of the broker as clients and pages see it.
+    pub fn cluster_name(&self) -> &str {
+        let set = self.global.get(CLUSTER_NAME.as_bytes());
+        set.and_then(Json::as_str).unwrap_or("warren")
     }
 
     pub(super) fn restore(local: Vec<ParameterRow>, global: Vec<GlobalParameterRow>) -> Self {
@@ -167,6 +176,14 @@ impl Broker {
         info!(target: "audit", by, vhost = %at.vhost, component = at.component, name = %at.name, "parameter cleared");
         self.parameters.store(Arc::new(parameters));
         Ok(done)
+    }
+
+    /// Names the broker.
+    ///
+    /// # Errors
+    /// The log has failed.
+    pub fn set_cluster_name(&self, name: &str, by: &str) -> Result<Durably<bool>, ParameterError> {
+        self.set_global_parameter(&CLUSTER_NAME.into(), Some(name.into()), by)
     }
 
     /// Sets a global parameter, or with `None` takes it away. Whether there was one before.

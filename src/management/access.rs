@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::Context;
-use crate::auth::{Actor, Credentials, Login};
+use crate::auth::{Actor, Credentials, Login, Proof};
 use crate::base::Name;
 use crate::base::reply::ApiError;
 use crate::broker::Vhost;
@@ -158,14 +158,18 @@ impl<L: Level> FromRequestParts<Context> for Access<L> {
 }
 
 async fn log_in(parts: &Parts, context: &Context) -> Result<Login, ApiError> {
+    let token = bearer(parts);
     let local = context.local.as_ref();
-    if let Some(login) = local.and_then(|local| local.log_in(bearer(parts))) {
+    if let Some(login) = local.and_then(|local| local.log_in(token)) {
         return Ok(login);
     }
-    let credentials = basic(parts)?;
+    let proof = match token {
+        Some(token) => Proof::Token(token.as_bytes().to_vec()),
+        None => basic(parts)?.into(),
+    };
     let peer = parts.extensions.get::<Peer>();
     let Peer(peer) = *peer.ok_or_else(ApiError::login_failed)?;
-    let login = context.broker.login(credentials, peer.ip()).await;
+    let login = context.broker.login(proof, peer.ip()).await;
     login.map_err(|_| ApiError::login_failed())
 }
 

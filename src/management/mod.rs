@@ -32,12 +32,15 @@ use node::Node;
 
 use crate::base::reply::ApiError;
 use crate::broker::{Broker, Durably};
+use crate::config::Config;
 
 /// What every request works on.
 #[derive(Clone)]
 struct Context {
     broker: Arc<Broker>,
     node: Arc<Node>,
+    /// The settings it was started with.
+    config: Arc<Config>,
     /// There while the API serves.
     local: Option<Arc<LocalAccess>>,
 }

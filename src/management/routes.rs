@@ -4,8 +4,8 @@ use axum::Router;
 use axum::routing::{any, delete, get, post, put};
 
 use super::resources::{
-    bindings, channels, connections, consumers, definitions, exchanges, health, limits, messages,
-    nodes, overview, parameters, permissions, policies, queues, users, vhosts,
+    bindings, browse, channels, connections, consumers, definitions, exchanges, explain, health,
+    limits, messages, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use super::{Context, pages};
 
@@ -25,6 +25,7 @@ fn paths() -> Router<Context> {
         .merge(of_users())
         .merge(of_policies())
         .merge(of_definitions())
+        .nest("/warren", own())
         .nest("/health/checks", checks())
         .merge(absent())
 }
@@ -55,7 +56,13 @@ fn of_the_node() -> Router<Context> {
         .route("/whoami", get(overview::who_am_i))
         .route("/version", get(overview::version))
         .route("/extensions", get(overview::extensions))
-        .route("/cluster-name", get(overview::cluster_name))
+        .route(
+            "/cluster-name",
+            get(overview::cluster_name).put(overview::set_cluster_name),
+        )
+        .route("/config/effective", get(overview::effective_config))
+        .route("/reset", delete(overview::reset))
+        .route("/reset/{node}", delete(overview::reset_node))
         .route("/nodes", get(nodes::all))
         .route("/nodes/{node}", get(nodes::get))
         .route("/vhosts", get(vhosts::all))
@@ -166,10 +173,24 @@ fn of_policies() -> Router<Context> {
                 .put(policies::operator_set)
                 .delete(policies::operator_delete),
         )
+}
+
+/// What RabbitMQ does not have.
+fn own() -> Router<Context> {
+    Router::new()
+        .route("/queues/{vhost}/{name}/explain", get(explain::queue))
+        .route("/queues/{vhost}/{name}/messages", get(browse::list))
         .route(
-            "/warren/queues/{vhost}/{name}/explain",
-            get(policies::explain),
+            "/queues/{vhost}/{name}/messages/{id}",
+            delete(browse::delete),
         )
+        .route("/queues/{vhost}/{name}/move", post(browse::relocate))
+        .route(
+            "/queues/{vhost}/{name}/arguments/{argument}",
+            put(explain::set_argument).delete(explain::clear_argument),
+        )
+        .route("/exchanges/{vhost}/{name}/explain", get(explain::exchange))
+        .route("/exchanges/{vhost}/{name}/route", post(explain::route))
 }
 
 fn of_definitions() -> Router<Context> {
@@ -262,6 +283,10 @@ fn checks() -> Router<Context> {
         .route(
             "/protocol-listener/{protocols}",
             get(health::protocol_listener),
+        )
+        .route(
+            "/certificate-expiration/{within}/{unit}",
+            get(health::certificate_expiration),
         )
         .route("/alarms", get(health::alarms))
         .route("/local-alarms", get(health::alarms))

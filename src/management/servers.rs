@@ -84,6 +84,7 @@ impl HttpServers {
         let context = Context {
             broker,
             node,
+            config: Arc::new(config.clone()),
             local,
         };
         let mut servers = Vec::new();

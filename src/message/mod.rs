@@ -224,6 +224,12 @@ impl Message {
         )
     }
 
+    /// The message as it is sent on to another exchange.
+    pub fn readdressed(&self, exchange: &[u8], routing_key: &[u8]) -> Self {
+        let body = self.body_bytes().collect();
+        Message::from_parts(exchange, routing_key, self.properties(), body, self.facts)
+    }
+
     /// The message as it is published again after a death: to another exchange, without an
     /// expiration (A7.5), and with an x-death header that the broker answers for.
     pub fn reborn(&self, exchange: &[u8], routing_key: &[u8], properties: &[u8]) -> Self {

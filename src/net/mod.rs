@@ -24,7 +24,7 @@ use gate::Gate;
 use socket::Socket;
 pub use socket::listen;
 use tls::Tls;
-pub use tls::TlsError;
+pub use tls::{CertificateEnds, TlsError, certificate_ends};
 
 /// Pause after a failed accept (out of files, say), so that it does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ pub(super) const NEVER_MS: u64 = u64::MAX;
 
 /// A place in a queue: lane and number. Spots are ordered as messages leave: the highest priority
 /// first, then first come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Spot(u64);
 
 /// Numbers stay below this: a queue would need a thousand years to reach it.
@@ -20,6 +20,20 @@ const SEQ_BITS: u32 = 56;
 impl Spot {
     pub(super) fn new(level: u8, seq: u64) -> Self {
         Spot(u64::from(u8::MAX - level) << SEQ_BITS | seq)
+    }
+
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Any number is a place.
+    pub(super) fn of_bits(bits: u64) -> Self {
+        Spot(bits)
+    }
+
+    /// The place right behind.
+    pub(super) fn next(self) -> Self {
+        Spot(self.0.saturating_add(1))
     }
 
     /// The lane.

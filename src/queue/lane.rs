@@ -61,6 +61,21 @@ pub(super) enum Taken {
     OfPage(Option<LogPos>),
 }
 
+/// A part of a lane, for somebody who looks.
+pub(super) enum Part<'l> {
+    Entry(&'l Entry),
+    Page(&'l PageState),
+}
+
+impl Part<'_> {
+    pub(super) fn first_seq(&self) -> u64 {
+        match self {
+            Part::Entry(entry) => entry.spot.seq(),
+            Part::Page(page) => page.first_seq,
+        }
+    }
+}
+
 /// What stands behind a head with room.
 pub(super) enum Next {
     /// A page that must be read first.
@@ -210,6 +225,50 @@ impl Lane {
         let tail = behind.map(|behind| &behind.tail);
         let all = std::iter::once(&self.head).chain(runs).chain(tail);
         all.flat_map(Places::iter)
+    }
+
+    /// All of it from a number on, in order; the page that the number is in as a whole.
+    pub(super) fn from(&self, seq: u64) -> impl Iterator<Item = Part<'_>> {
+        let behind = self.behind.as_deref();
+        let blocks = behind.into_iter().flat_map(|behind| &behind.blocks);
+        let blocks = blocks.flat_map(move |block| {
+            let (run, page) = match block {
+                Block::Run(_, places) => (Some(places), None),
+                Block::Page(page) => (None, Some(page)),
+            };
+            let run = run.into_iter().flat_map(move |places| places.since(seq));
+            let page = page.filter(|page| page.first_seq + u64::from(page.len) > seq);
+            run.map(Part::Entry).chain(page.map(Part::Page))
+        });
+        let tail = behind.into_iter().flat_map(move |b| b.tail.since(seq));
+        let head = self.head.since(seq).map(Part::Entry);
+        head.chain(blocks).chain(tail.map(Part::Entry))
+    }
+
+    /// Whether the message at a number is still the one whose record is at `pos`; `page` is the page it
+    /// was seen in.
+    pub(super) fn holds(&self, seq: u64, pos: LogPos, page: Option<LogPos>) -> bool {
+        let runs = self.behind.as_deref().into_iter().flat_map(|behind| {
+            let runs = behind.blocks.iter().filter_map(|block| match block {
+                Block::Run(_, places) => Some(places),
+                Block::Page(_) => None,
+            });
+            runs.chain([&behind.tail])
+        });
+        let entry = [&self.head].into_iter().chain(runs);
+        let entry = entry.filter_map(|places| places.get(seq)).next();
+        match (entry, page) {
+            (Some(entry), _) => entry.pos == pos,
+            (None, None) => false,
+            (None, Some(at)) => self.pages().any(|page| {
+                let place = seq.checked_sub(page.first_seq);
+                let place = place.and_then(|place| usize::try_from(place).ok());
+                page.pos == at
+                    && place.is_some_and(|place| {
+                        place < page.len as usize && !page.removed.contains(place)
+                    })
+            }),
+        }
     }
 
     pub(super) fn pages(&self) -> impl Iterator<Item = &PageState> {

@@ -131,6 +131,11 @@ impl Queue {
         self.tally.sample(now_ms, ready, unacked, tiers)
     }
 
+    /// Forgets the course of its counts.
+    pub fn forget_history(&mut self) {
+        self.tally.forget_history();
+    }
+
     /// Whether [`Self::close`] was called: nothing may be put in any more.
     pub fn is_gone(&self) -> bool {
         self.gone
@@ -164,11 +169,23 @@ impl Queue {
             }
             return Admission::Refused;
         }
+        self.take_in(pos, message, now_ms);
+        Admission::Taken
+    }
+
+    /// As [`Self::publish`], of a message that the log says is here: no limit refuses it.
+    pub fn put_in(&mut self, pos: LogPos, message: Message, now_ms: u64, effects: &mut Effects) {
+        match self.gone {
+            true => effects.gone(pos),
+            false => self.take_in(pos, message, now_ms),
+        }
+    }
+
+    fn take_in(&mut self, pos: LogPos, message: Message, now_ms: u64) {
         self.tally.published();
         let entry = self.entry(pos, message, now_ms);
         self.new_from.get_or_insert(entry.spot.seq());
         self.ready.push(entry);
-        Admission::Taken
     }
 
     fn entry(&mut self, pos: LogPos, message: Message, stamped_ms: u64) -> Entry {

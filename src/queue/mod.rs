@@ -11,6 +11,7 @@
 //! Never knows exchanges, the wire, or the log beyond the position a message has in it.
 //! Lock order: a queue's lock, then what a port locks; never two queues at once.
 
+mod browse;
 mod consumer;
 mod entry;
 mod lane;
@@ -30,6 +31,7 @@ mod upkeep;
 #[cfg(test)]
 mod model_tests;
 
+pub use browse::{Cursor, MessageId, NotAnId, PageAhead, Seen, View};
 pub use consumer::{
     ConsumerInfo, ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot,
 };

@@ -76,6 +76,17 @@ impl Places {
         self.places.iter().filter_map(Place::held)
     }
 
+    /// Those from number `first` on.
+    pub(super) fn since(&self, first: u64) -> impl Iterator<Item = &Entry> {
+        let at = self.places.partition_point(|place| place.seq() < first);
+        self.places.range(at..).filter_map(Place::held)
+    }
+
+    /// The one of a number.
+    pub(super) fn get(&self, seq: u64) -> Option<&Entry> {
+        self.places.get(self.find(seq)?).and_then(Place::held)
+    }
+
     /// Those from number `first` on, the last one first. What is changed must not change what they
     /// count for.
     pub(super) fn since_mut(&mut self, first: u64) -> impl Iterator<Item = &mut Entry> {

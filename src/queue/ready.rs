@@ -351,6 +351,43 @@ impl Ready {
         }
     }
 
+    /// Takes one out from wherever it stands, of which `index` tells, and `page` in which page it was
+    /// seen; `None` if it is not there any more. A page that this empties is added to `emptied`.
+    pub(super) fn pick(
+        &mut self,
+        spot: Spot,
+        index: &IndexEntry,
+        page: Option<LogPos>,
+        emptied: &mut Vec<LogPos>,
+    ) -> Option<Entry> {
+        if let Some(entry) = self.returned.get(&spot) {
+            if entry.pos != index.pos {
+                return None;
+            }
+            let entry = self.returned.remove(&spot)?;
+            self.uncount_returned(&entry);
+            self.forget(&entry, entry.expiry_ms(self.ttl_ms));
+            return Some(entry);
+        }
+        let lane = match spot.level() {
+            0 => &self.base,
+            level => self.lanes.get(&level)?,
+        };
+        if !lane.holds(spot.seq(), index.pos, page) {
+            return None;
+        }
+        let known = Entry::on_disk(spot.seq(), index);
+        self.take(
+            spot,
+            index.pos,
+            index.body_bytes,
+            known.own_expiry_ms,
+            emptied,
+        )?;
+        self.forget(&known, known.own_expiry_ms);
+        Some(known)
+    }
+
     /// Counts one in that expires out of turn at `early_ms`.
     pub(super) fn count(&mut self, entry: &Entry, early_ms: u64) {
         self.len += 1;

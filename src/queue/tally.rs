@@ -96,6 +96,12 @@ impl Tally {
         self.0.as_ref()?.history.as_ref()
     }
 
+    pub(super) fn forget_history(&mut self) {
+        if let Some(inner) = &mut self.0 {
+            inner.history = None;
+        }
+    }
+
     /// What the last sample showed, and when one first did, in ms since 1970; 0 if none was taken.
     pub fn seen(&self) -> (u64, QueueSample) {
         let inner = self.0.as_ref();

@@ -1,6 +1,7 @@
 //! Access tokens in the place of passwords: who gets in, what for, and until when.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::broker;
 use crate::client::Client;
-use crate::support::{Broker, LIMIT};
+use crate::support::{Broker, LIMIT, warren};
 
 const CONFIG: &str = r#"
 listen = ["127.0.0.1:0"]
@@ -192,5 +193,42 @@ fn a1_17_what_a_new_token_does_not_grant_ends_at_once() {
     assert_eq!(client.expect((60, 30)), b"\x03tag\x01");
     client.publish(2, "nowhere");
     assert_eq!(client.expect((20, 40))[..2], 403u16.to_be_bytes());
+    broker.stop();
+}
+
+#[test]
+fn a12_a_token_lets_into_the_http_api() {
+    let dir = TempDir::new().unwrap();
+    let issuer = Issuer::new(dir.path());
+    let path = dir.path().join("warren.toml");
+    let there = dir.path().display().to_string();
+    fs::write(&path, CONFIG.replace("{dir}", &there)).unwrap();
+    let mut command = warren();
+    command.arg("--config").arg(path);
+    command.args(["--management", "127.0.0.1:0", "--metrics", "off"]);
+    command.arg("--data-dir").arg(dir.path().join("data"));
+    let broker = Broker::run(command);
+    let line = broker.wait_for("listening for HTTP");
+    let address = line.rsplit('=').next().unwrap().trim();
+    let ask = |token: &str, path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let scope = "rabbitmq.tag:management rabbitmq.read:*/*";
+    let token = issuer.token("app", 3600, scope);
+    let who = ask(&token, "/api/whoami");
+    assert!(who.starts_with("HTTP/1.1 200"), "{who}");
+    assert!(who.contains(r#""name":"app""#), "{who}");
+    assert!(ask(&token, "/api/users").starts_with("HTTP/1.1 401"));
+    let untagged = issuer.token("app", 3600, "rabbitmq.read:*/*");
+    for wrong in [untagged, issuer.token("app", 0, scope), "guess".to_owned()] {
+        assert!(ask(&wrong, "/api/whoami").starts_with("HTTP/1.1 401"));
+    }
     broker.stop();
 }

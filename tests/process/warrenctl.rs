@@ -1,5 +1,7 @@
 //! `warrenctl` against a broker on the same machine: let in by the access file, told apart by exit codes.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -64,6 +66,14 @@ fn a13_the_operator_of_the_machine_needs_no_password() {
     assert!(told(at, &["-s", "list_exchanges", "name", "type"]).contains("amq.topic\ttopic\n"));
     assert!(told(at, &["status"]).contains("product_name\tWarren"));
     told(at, &["check_alarms"]);
+    told(at, &["set_cluster_name", "hutch"]);
+    assert!(told(at, &["status"]).contains("cluster_name\thutch"));
+    assert!(told(at, &["environment"]).contains("amqp.channel_max\t2047\n"));
+    told(at, &["authenticate_user", "app", "secret"]);
+    told(at, &["add_user", "plain", "pass"]);
+    told(at, &["authenticate_user", "plain", "pass"]);
+    assert_eq!(code(at, &["authenticate_user", "app", "guess"]), Some(77));
+    told(at, &["check_certificate_expiration", "--within", "2"]);
     let definitions = at.join("definitions.json");
     let file = definitions.to_str().unwrap();
     told(at, &["export_definitions", file]);
@@ -94,4 +104,107 @@ fn exit_codes_say_what_went_wrong() {
         Some(77)
     );
     drop(broker);
+}
+
+fn publish(dir: &Path, broker: &Broker, queue: &str, bodies: &[&str]) {
+    let line = broker.wait_for("listening for HTTP");
+    let address = line.rsplit('=').next().unwrap().trim();
+    for body in bodies {
+        let body = format!(
+            r#"{{"properties":{{"delivery_mode":2}},"routing_key":"{queue}","payload":"{body}","payload_encoding":"string"}}"#
+        );
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "POST /api/exchanges/%2F/amq.default/publish HTTP/1.1\r\nhost: x\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(r#""routed":true"#), "{answer}");
+    }
+    assert!(told(dir, &["list_queues"]).contains(queue));
+}
+
+#[test]
+fn messages_are_seen_and_moved_without_a_consumer() {
+    let dir = TempDir::new().unwrap();
+    let at = dir.path();
+    let broker = broker(at);
+    let definitions = at.join("definitions.json");
+    let queue = |name: &str| {
+        format!(
+            r#"{{"name":"{name}","vhost":"/","durable":true,"auto_delete":false,"arguments":{{}}}}"#
+        )
+    };
+    let text = format!(r#"{{"queues":[{},{}]}}"#, queue("orders"), queue("dead"));
+    std::fs::write(&definitions, text).unwrap();
+    told(at, &["import_definitions", definitions.to_str().unwrap()]);
+    publish(at, &broker, "orders", &["one", "two", "three"]);
+    let rows = told(at, &["-s", "peek", "orders", "--skip", "1"]);
+    let payloads: Vec<&str> = rows
+        .lines()
+        .filter_map(|row| row.rsplit('\t').next())
+        .collect();
+    assert_eq!(payloads, ["two", "three"]);
+    let found = told(at, &["-s", "search", "orders", "TWO"]);
+    assert_eq!(found.lines().count(), 1);
+    let id = found.split('\t').next().unwrap();
+    told(at, &["delete-message", "orders", id]);
+    assert_eq!(code(at, &["delete-message", "orders", id]), Some(70));
+    let moved = told(
+        at,
+        &[
+            "-s",
+            "move",
+            "orders",
+            "--to-queue",
+            "dead",
+            "--search",
+            "thr",
+        ],
+    );
+    assert!(moved.contains("moved\t1\n"), "{moved}");
+    let copied = [
+        "move",
+        "orders",
+        "--to-exchange",
+        "amq.default",
+        "--routing-key",
+        "dead",
+        "--copy",
+    ];
+    assert!(told(at, &copied).contains("moved\t1\n"));
+    assert_eq!(told(at, &["-s", "list_queues"]), "dead\t2\norders\t1\n");
+    assert_eq!(code(at, &["move", "orders"]), Some(64));
+    assert_eq!(
+        code(at, &["move", "orders", "--to-queue", "none"]),
+        Some(70)
+    );
+    let route = told(at, &["-q", "route", "explain", "amq.default", "dead"]);
+    assert_eq!(route, "It reaches: dead\n");
+    let route = told(
+        at,
+        &[
+            "route",
+            "explain",
+            "amq.topic",
+            "x",
+            "--headers",
+            r#"{"a":1}"#,
+        ],
+    );
+    assert!(
+        route.contains("exchange amq.topic (topic), by publish: 0 of 0 bindings"),
+        "{route}"
+    );
+    assert!(route.ends_with("It reaches no queue.\n"));
+    told(at, &["set_queue_argument", "dead", "x-max-length", "1"]);
+    assert!(told(at, &["explain", "dead"]).contains("max-length\t1\targument x-max-length"));
+    assert_eq!(told(at, &["-s", "list_queues"]), "dead\t1\norders\t1\n");
+    told(at, &["clear_queue_argument", "dead", "x-max-length"]);
+    assert_eq!(told(at, &["-s", "explain", "dead"]), "");
+    told(at, &["explain", "amq.topic", "--exchange"]);
+    broker.stop();
 }

@@ -135,6 +135,12 @@ pub(crate) enum Command {
     SetUserTags { name: String, tags: Vec<String> },
     /// List the users
     ListUsers,
+    /// Succeeds if a user may log in; without PASSWORD it is read from standard input
+    AuthenticateUser {
+        name: String,
+        #[arg(value_name = "PASSWORD")]
+        secret: Option<String>,
+    },
     /// Hash a password as definitions hold it; without PASSWORD it is read from standard input
     HashPassword {
         #[arg(value_name = "PASSWORD")]
@@ -233,7 +239,20 @@ pub(crate) enum Command {
     /// List the operator policies
     ListOperatorPolicies,
     /// Which settings of a queue are in force, and which argument or policy they come from
-    Explain { queue: String },
+    Explain {
+        /// A queue, or with --exchange an exchange
+        name: String,
+        #[arg(long)]
+        exchange: bool,
+    },
+    /// Change an argument of a queue, as JSON, without declaring it again
+    SetQueueArgument {
+        queue: String,
+        argument: String,
+        value: String,
+    },
+    /// Take an argument of a queue away
+    ClearQueueArgument { queue: String, argument: String },
     /// Set a parameter of a component, as JSON
     SetParameter {
         component: String,
@@ -276,6 +295,36 @@ pub(crate) enum Command {
     },
     /// Drop a queue's ready messages
     PurgeQueue { name: String },
+    /// Show messages of a queue without consuming them
+    Peek {
+        queue: String,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Find messages of a queue that have a text in body, properties, routing key or exchange
+    Search {
+        queue: String,
+        text: String,
+        /// TEXT is a regular expression
+        #[arg(long)]
+        regex: bool,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Move messages to another queue or an exchange: each is in one of both, whatever happens
+    Move {
+        queue: String,
+        #[command(flatten)]
+        to: MoveArgs,
+    },
+    /// Drop one message, by the id that peek shows
+    #[command(name = "delete-message", alias = "delete_message")]
+    DeleteMessage { queue: String, id: String },
+    /// What would become of a message
+    Route {
+        #[command(subcommand)]
+        what: RouteCommand,
+    },
     /// Close one connection, by its name
     CloseConnection { name: String, reason: String },
     /// Close all connections, of one vhost if --vhost is given with --only-vhost
@@ -307,6 +356,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 20)]
         rows: usize,
     },
+    /// The settings in force
+    Environment,
     /// Succeeds if the broker answers
     Ping,
     /// The broker's version
@@ -335,12 +386,81 @@ pub(crate) enum Command {
     CheckPortConnectivity,
     /// Fails if a vhost is down
     CheckVirtualHosts,
+    /// Fails if a certificate ends within a time
+    CheckCertificateExpiration {
+        /// How many of --unit
+        #[arg(long)]
+        within: u64,
+        /// days, weeks, months, years
+        #[arg(long, default_value = "weeks")]
+        unit: String,
+    },
 
     // This program
     /// Completion for a shell, to be sourced
     Completion { shell: clap_complete::Shell },
     /// The manual page
     ManPage,
+}
+
+/// Which messages to show.
+#[derive(ClapArgs)]
+#[command(rename_all = "kebab-case")]
+pub(crate) struct LookArgs {
+    /// How many
+    #[arg(long, default_value_t = 20)]
+    pub(crate) count: usize,
+    /// Pass over so many first
+    #[arg(long, default_value_t = 0)]
+    pub(crate) skip: usize,
+    /// Octets shown of each body
+    #[arg(long, default_value_t = 200)]
+    pub(crate) truncate: usize,
+}
+
+/// Which messages go where.
+#[derive(ClapArgs)]
+#[command(rename_all = "kebab-case")]
+pub(crate) struct MoveArgs {
+    /// The queue they go to, as they are
+    #[arg(long, required_unless_present = "to_exchange")]
+    pub(crate) to_queue: Option<String>,
+    /// The exchange they are published to again
+    #[arg(long, conflicts_with = "to_queue")]
+    pub(crate) to_exchange: Option<String>,
+    /// With this key, instead of their own
+    #[arg(long, requires = "to_exchange")]
+    pub(crate) routing_key: Option<String>,
+    /// At most so many; else all
+    #[arg(long)]
+    pub(crate) count: Option<usize>,
+    /// Only those that have this text somewhere
+    #[arg(long)]
+    pub(crate) search: Option<String>,
+    /// --search is a regular expression
+    #[arg(long, requires = "search")]
+    pub(crate) regex: bool,
+    /// Only this one
+    #[arg(long, conflicts_with_all = ["count", "search"])]
+    pub(crate) id: Option<String>,
+    /// Leave them where they are, too
+    #[arg(long)]
+    pub(crate) copy: bool,
+}
+
+/// What to ask of a route.
+#[derive(Subcommand)]
+#[command(rename_all = "snake_case")]
+pub(crate) enum RouteCommand {
+    /// Which queues a message would reach, and why
+    Explain {
+        /// amq.default is the one without a name
+        exchange: String,
+        routing_key: String,
+        /// Headers, as JSON
+        #[arg(long, default_value = "{}")]
+        headers: String,
+    },
 }
 
 /// What a policy is.

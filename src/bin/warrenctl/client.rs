@@ -100,6 +100,24 @@ impl Client {
         self.send(request.header("X-Reason", reason)).await
     }
 
+    /// Whether a user and password are right. What the user may do is another question.
+    pub(crate) async fn authenticates(&self, user: &str, password: &str) -> Result<bool, Fault> {
+        let request = self.http.get(format!("{}/api/whoami", self.url));
+        let request = request.basic_auth(user, Some(password));
+        let response = request.send().await.map_err(|e| self.unreachable(&e))?;
+        let status = response.status();
+        let text = response.text().await.map_err(|e| self.unreachable(&e))?;
+        let value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let said = value.get("reason").and_then(Value::as_str);
+        match (status, said) {
+            (StatusCode::UNAUTHORIZED, Some(LOGIN_FAILED)) => Ok(false),
+            // Who lacks the tags for management is known all the same.
+            (StatusCode::UNAUTHORIZED, Some(_)) => Ok(true),
+            (status, _) if status.is_success() => Ok(true),
+            (status, _) => Err(refused(status, &value)),
+        }
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Fault> {
         let mut request = self.request(method, path);
         if let Some(body) = &body {
@@ -141,6 +159,9 @@ impl Client {
         Fault::Unavailable(format!("cannot reach the broker at {}: {why}", self.url))
     }
 }
+
+/// What the API says of a user or password that is wrong.
+const LOGIN_FAILED: &str = "Login failed";
 
 const DEFAULT_URL: &str = "http://127.0.0.1:15672";
 

@@ -20,11 +20,7 @@ pub(crate) struct Listing {
 pub(crate) const QUEUES: Listing = Listing {
     title: "Listing queues for vhost",
     default: &["name", "messages"],
-    renamed: &[
-        ("slave_pids", ""),
-        ("owner_pid", "owner_pid_details.name"),
-        ("messages_ram", "messages_ram"),
-    ],
+    renamed: &[("owner_pid", "owner_pid_details.name")],
 };
 
 pub(crate) const EXCHANGES: Listing = Listing {

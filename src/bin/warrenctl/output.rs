@@ -35,10 +35,14 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Whether the form is one that people read.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self.formatter, Formatter::Table | Formatter::PrettyTable)
+    }
+
     /// Says what is about to be done, for people.
     pub(crate) fn intro(&self, what: &str) {
-        let for_people = matches!(self.formatter, Formatter::Table | Formatter::PrettyTable);
-        if for_people && !self.quiet && !self.silent {
+        if self.is_for_people() && !self.quiet && !self.silent {
             let _ = writeln!(io::stdout(), "{what} ...");
         }
     }

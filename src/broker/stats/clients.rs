@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -82,6 +82,9 @@ counts! {
     }
 }
 
+/// How long it shows that a connection was held back, in ms: it comes and goes within less.
+const FLOW_SHOWN_MS: u64 = 5000;
+
 /// One connection.
 pub struct ConnectionStats {
     id: ConnectionId,
@@ -95,6 +98,10 @@ pub struct ConnectionStats {
     writes: Counter,
     /// Octets that wait to be written.
     pub send_pending_bytes: Counter,
+    /// It has published under an alarm, and is not read until that is over (A1.15).
+    pub blocked: AtomicBool,
+    /// When it was last held back for want of room in the log or by a quota, in ms since 1970.
+    held_at_ms: AtomicU64,
     channels: Mutex<BTreeMap<u16, Arc<ChannelStats>>>,
     history: Mutex<Option<History<Traffic>>>,
 }
@@ -112,6 +119,8 @@ impl ConnectionStats {
             sent_bytes: Counter::default(),
             writes: Counter::default(),
             send_pending_bytes: Counter::default(),
+            blocked: AtomicBool::new(false),
+            held_at_ms: AtomicU64::new(0),
             channels: Mutex::default(),
             history: Mutex::default(),
         }
@@ -121,6 +130,23 @@ impl ConnectionStats {
         // A connection opens once.
         let _ = self.details.set(details);
         let _ = self.ended.set(ended);
+    }
+
+    /// It is held back, though not by an alarm (A1.16).
+    pub fn held_back(&self) {
+        self.held_at_ms.store(clock::now_ms(), Ordering::Relaxed);
+    }
+
+    /// What keeps it from being read, as RabbitMQ words it. `alarm`: one is raised.
+    pub fn state(&self, alarm: bool) -> &'static str {
+        let held_at_ms = self.held_at_ms.load(Ordering::Relaxed);
+        match (self.blocked.load(Ordering::Relaxed), alarm) {
+            (true, _) => "blocked",
+            // It will be stopped once it publishes.
+            (false, true) => "blocking",
+            (false, false) if clock::now_ms() < held_at_ms + FLOW_SHOWN_MS => "flow",
+            (false, false) => "running",
+        }
     }
 
     /// Its number.
@@ -199,6 +225,13 @@ impl ConnectionStats {
     /// How many channels are open.
     pub fn channels_len(&self) -> usize {
         self.channels.lock().len()
+    }
+
+    pub(super) fn forget_history(&self) {
+        *self.history.lock() = None;
+        for channel in self.channels() {
+            *channel.history.lock() = None;
+        }
     }
 
     pub(super) fn sample(&self, now_ms: u64, tiers: &[Tier]) {

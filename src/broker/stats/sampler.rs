@@ -92,6 +92,23 @@ impl Broker {
         }
     }
 
+    /// Forgets how everything has developed. The counts themselves stay.
+    pub fn forget_statistics(&self) {
+        *self.course.node.lock() = History::new(&SUMS);
+        self.course.vhosts.lock().clear();
+        for vhost in self.vhosts() {
+            for queue in vhost.queues() {
+                queue.lock().forget_history();
+            }
+            for stats in &vhost.exchange_stats {
+                *stats.history.lock() = None;
+            }
+        }
+        for connection in self.connections() {
+            connection.forget_history();
+        }
+    }
+
     /// One look at everything.
     pub(in crate::broker) async fn sample(&self, now_ms: u64) {
         let mut node = OverviewSample::default();

@@ -1,6 +1,7 @@
 //! The rules of a vhost and of publishing, over a real data directory and without sockets.
 
 mod access;
+mod browse;
 mod dedup;
 mod definitions;
 mod messages;

@@ -17,9 +17,10 @@ pub(super) fn identity(page: &mut Page<'_>, context: &Context) -> fmt::Result {
         ("product_version", WARREN),
     ];
     page.info("build", "Product and version", &versions)?;
+    let parameters = context.broker.parameters();
     let names = [
         ("rabbitmq_node", context.node.name()),
-        ("rabbitmq_cluster", "warren"),
+        ("rabbitmq_cluster", parameters.cluster_name()),
     ];
     page.info("identity", "Node and cluster", &names)
 }

@@ -29,6 +29,8 @@ struct ConnectionItem {
     stats: Arc<ConnectionStats>,
     node: Arc<Node>,
     windows: Windows,
+    /// An alarm holds publishers back.
+    alarm: bool,
 }
 
 impl ConnectionItem {
@@ -38,6 +40,7 @@ impl ConnectionItem {
             stats,
             node: Arc::clone(&context.node),
             windows,
+            alarm: context.broker.alarms().reason().is_some(),
         }
     }
 }
@@ -59,7 +62,7 @@ impl Item for ConnectionItem {
             .put("node", self.node.name())
             .put("type", "network")
             .put("protocol", "AMQP 0-9-1")
-            .put("state", "running")
+            .put("state", stats.state(self.alarm))
             .put("host", stats.local().ip().to_string())
             .put("port", stats.local().port())
             .put("peer_host", stats.peer().ip().to_string())

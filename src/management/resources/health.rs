@@ -1,5 +1,7 @@
 //! Health checks: 200 if all is well, 503 with what is not.
 
+mod certificates;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,6 +12,7 @@ use super::super::Context;
 use super::super::access::{Access, Management};
 use super::nodes::this_node;
 use crate::base::reply::ApiError;
+pub(in super::super) use certificates::certificate_expiration;
 
 /// A check's answer; `more` are its own fields.
 fn answer(failed: Option<&str>, mut more: Value) -> Response {

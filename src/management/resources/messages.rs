@@ -22,9 +22,10 @@ use crate::base::reply::ApiError;
 use crate::base::{Access as Right, ConnectionId, Resource};
 use crate::broker::{Publisher, QueueDeclaration, Routed, Settle};
 use crate::codec::RawTable;
+use crate::message::Message;
 use crate::queue::{Effects, Got};
 
-mod properties;
+pub(super) mod properties;
 
 /// POST /exchanges/:vhost/:name/publish
 pub(in super::super) async fn publish(
@@ -156,36 +157,43 @@ pub(in super::super) async fn get(
 }
 
 /// How bodies are written as JSON.
-struct Shown {
-    as_base64: bool,
-    max_bytes: Option<usize>,
+pub(super) struct Shown {
+    pub(super) as_base64: bool,
+    pub(super) max_bytes: Option<usize>,
 }
 
 impl Shown {
     fn json(&self, got: &Got) -> Value {
-        let Got {
-            message,
-            redelivered,
-            ready_left,
-            ..
-        } = got;
-        let mut body: Vec<u8> = message.body_parts().flatten().copied().collect();
-        body.truncate(self.max_bytes.unwrap_or(usize::MAX));
+        let mut fields = self.fields(&got.message);
+        fields.insert("redelivered".to_owned(), got.redelivered.into());
+        fields.insert("message_count".to_owned(), got.ready_left.into());
+        Value::Object(fields)
+    }
+
+    /// What a message itself tells.
+    pub(super) fn fields(&self, message: &Message) -> Map<String, Value> {
+        let most = self.max_bytes.unwrap_or(usize::MAX);
+        let octets = message.body_parts().flatten().take(most);
+        let body: Vec<u8> = octets.copied().collect();
         let (payload, encoding) = match std::str::from_utf8(&body) {
             Ok(text) if !self.as_base64 => (text.to_owned(), "string"),
             _ => (BASE64_STANDARD.encode(&body), "base64"),
         };
-        let fields = json!({
-            "payload_bytes": message.body_len(),
-            "redelivered": redelivered,
-            "exchange": tables::text(message.exchange()),
-            "routing_key": tables::text(message.routing_key()),
-            "message_count": ready_left,
-            "properties": properties::to_json(&amqp::visible_properties(message)),
-            "payload": payload,
-            "payload_encoding": encoding,
-        });
-        fields
+        let properties = properties::to_json(&amqp::visible_properties(message));
+        Map::from_iter([
+            ("payload_bytes".to_owned(), message.body_len().into()),
+            (
+                "exchange".to_owned(),
+                tables::text(message.exchange()).into(),
+            ),
+            (
+                "routing_key".to_owned(),
+                tables::text(message.routing_key()).into(),
+            ),
+            ("properties".to_owned(), properties),
+            ("payload".to_owned(), payload.into()),
+            ("payload_encoding".to_owned(), encoding.into()),
+        ])
     }
 }
 

@@ -1,11 +1,13 @@
 //! One file for each kind of thing the API shows: what its JSON holds, and what may be done to it.
 
 pub(super) mod bindings;
+pub(super) mod browse;
 pub(super) mod channels;
 pub(super) mod connections;
 pub(super) mod consumers;
 pub(super) mod definitions;
 pub(super) mod exchanges;
+pub(super) mod explain;
 mod figures;
 pub(super) mod health;
 pub(super) mod limits;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::access::{Access, Administrator, Management, Monitor};
+use super::super::body::Fields;
 use super::super::object::Object;
 use super::super::query::{self, Params};
 use super::super::rates::{Course, Windows};
@@ -62,7 +63,7 @@ pub(in super::super) async fn get(
         .put("rabbitmq_version", RABBITMQ)
         .put("product_name", "Warren")
         .put("product_version", WARREN)
-        .put("cluster_name", "warren")
+        .put("cluster_name", broker.parameters().cluster_name())
         // Clients want them; there is no Erlang here.
         .put("erlang_version", "none")
         .put("erlang_full_version", "none")
@@ -153,8 +154,56 @@ pub(in super::super) async fn extensions(_: Access<Management>) -> Response {
 }
 
 /// GET /cluster-name
-pub(in super::super) async fn cluster_name(_: Access<Management>) -> Result<Response, ApiError> {
-    Ok(Json(json!({ "name": "warren" })).into_response())
+pub(in super::super) async fn cluster_name(
+    State(context): State<Context>,
+    _: Access<Management>,
+) -> Response {
+    let parameters = context.broker.parameters();
+    Json(json!({ "name": parameters.cluster_name() })).into_response()
+}
+
+/// PUT /cluster-name
+pub(in super::super) async fn set_cluster_name(
+    State(context): State<Context>,
+    access: Access<Administrator>,
+    body: Fields,
+) -> Result<StatusCode, ApiError> {
+    let name = body.needed_text("name")?;
+    let set = context.broker.set_cluster_name(name, access.user());
+    context.durably(set).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// DELETE /reset: the courses that rates and charts are drawn from begin anew.
+pub(in super::super) async fn reset(
+    State(context): State<Context>,
+    _: Access<Administrator>,
+) -> StatusCode {
+    context.broker.forget_statistics();
+    StatusCode::NO_CONTENT
+}
+
+/// DELETE /reset/:node
+pub(in super::super) async fn reset_node(
+    State(context): State<Context>,
+    access: Access<Administrator>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    this_node(&context, &name)?;
+    Ok(reset(State(context), access).await)
+}
+
+/// GET /config/effective: the settings in force, without the password among them.
+pub(in super::super) async fn effective_config(
+    State(context): State<Context>,
+    _: Access<Administrator>,
+) -> Result<Response, ApiError> {
+    let config = serde_json::to_value(&*context.config);
+    let mut config = config.map_err(|e| ApiError::bad_request(e.to_string()))?;
+    if let Some(password) = config.pointer_mut("/auth/default_password") {
+        *password = "***".into();
+    }
+    Ok(Json(config).into_response())
 }
 
 /// POST /rebalance/queues: on one node every queue is where it belongs.

@@ -7,7 +7,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::access::{Access, Administrator, Level, Management, Policymaker};
@@ -15,7 +14,7 @@ use super::super::body::Fields;
 use super::super::list::{Item, list};
 use super::super::object::{Columns, Object};
 use super::super::query::ListQuery;
-use super::{put, queues};
+use super::put;
 use crate::base::Name;
 use crate::base::reply::ApiError;
 use crate::broker::Vhost;
@@ -208,32 +207,4 @@ pub(in super::super) async fn operator_delete(
     Path(path): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     delete_one(context, access, PolicyKind::Operator, path).await
-}
-
-/// GET /warren/queues/:vhost/:name/explain: which settings are in force, and who gives them
-pub(in super::super) async fn explain(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path((vhost, name)): Path<(String, String)>,
-) -> Result<Response, ApiError> {
-    let vhost = access.look(&context, &vhost)?;
-    let found = vhost.explain_queue(&queues::find(&vhost, &name)?);
-    let settings = found.settings.into_iter().map(|setting| {
-        let others = setting.others.into_iter();
-        let others = others.map(|(source, value)| json!({ "source": source, "value": value }));
-        json!({
-            "key": setting.key,
-            "value": setting.value,
-            "source": setting.source,
-            "others": others.collect::<Vec<Value>>(),
-            "rule": setting.rule,
-        })
-    });
-    Ok(Json(json!({
-        "policies": found.policies,
-        "operator_policies": found.operator_policies,
-        "effective_policy_definition": found.effective_definition,
-        "settings": settings.collect::<Vec<Value>>(),
-    }))
-    .into_response())
 }

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod error;
+mod expiry;
 mod identity;
 mod stream;
 
@@ -22,6 +23,7 @@ use tracing::{info, warn};
 use crate::amqp::{Stream, TlsSession};
 use crate::config;
 pub use error::TlsError;
+pub use expiry::{CertificateEnds, certificate_ends};
 use stream::TlsStream;
 
 /// See the module.

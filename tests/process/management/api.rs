@@ -1,5 +1,7 @@
 //! What requests do.
 
+use std::io::{Read, Write};
+
 use futures_lite::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -244,5 +246,229 @@ async fn pages_stand_behind_a_prefix() {
         .ask("guest", Method::PATCH, "/warren/api/overview", None)
         .await;
     assert_eq!(status, 405);
+    server.broker.stop();
+}
+
+#[tokio::test]
+async fn a12_the_broker_has_a_name_and_keeps_it() {
+    let server = Server::start();
+    assert_eq!(server.get("/api/cluster-name").await["name"], "warren");
+    let name = json!({ "name": "hutch" });
+    assert_eq!(server.put("/api/cluster-name", name).await, 204);
+    assert_eq!(server.get("/api/cluster-name").await["name"], "hutch");
+    assert_eq!(server.get("/api/overview").await["cluster_name"], "hutch");
+    assert_eq!(
+        server.get("/api/global-parameters/cluster_name").await["value"],
+        "hutch"
+    );
+    assert!(
+        server
+            .scrape("/metrics")
+            .await
+            .contains("rabbitmq_cluster=\"hutch\"")
+    );
+    let mut client = std::net::TcpStream::connect(server.broker.address()).unwrap();
+    client.write_all(b"AMQP\0\0\x09\x01").unwrap();
+    let mut start = vec![0; 512];
+    let len = client.read(&mut start).unwrap();
+    let told = String::from_utf8_lossy(&start[..len]);
+    assert!(told.contains("hutch"), "connection.start: {told}");
+    let bad = json!({ "name": 5 });
+    assert_eq!(server.put("/api/cluster-name", bad).await, 400);
+    server.broker.stop();
+}
+
+#[tokio::test]
+async fn a12_settings_are_shown_without_the_password() {
+    let server = Server::start();
+    let settings = server.get("/api/config/effective").await;
+    assert_eq!(settings["amqp"]["channel_max"], 2047);
+    assert_eq!(settings["auth"]["default_user"], "guest");
+    assert_eq!(settings["auth"]["default_password"], "***");
+    assert_eq!(server.delete("/api/reset").await, 204);
+    assert_eq!(server.delete("/api/reset/elsewhere").await, 404);
+    let soon = "/api/health/checks/certificate-expiration/1/weeks";
+    assert_eq!(server.get(soon).await["status"], "ok");
+    server.user("half", "monitoring").await;
+    for (method, path) in [
+        (Method::DELETE, "/api/reset"),
+        (Method::GET, "/api/config/effective"),
+        (Method::PUT, "/api/cluster-name"),
+    ] {
+        let (status, _) = server.ask("half", method, path, None).await;
+        assert_eq!(status, 401, "{path}");
+    }
+    server.broker.stop();
+}
+
+async fn fill(server: &Server, queue: &str, len: usize) {
+    let path = format!("/api/queues/%2F/{queue}");
+    assert_eq!(server.put(&path, json!({})).await, 201);
+    for number in 0..len {
+        let message = json!({
+            "properties": { "delivery_mode": 2, "headers": { "n": number } },
+            "routing_key": queue, "payload": format!("order {number}"), "payload_encoding": "string",
+        });
+        let publish = "/api/exchanges/%2F/amq.default/publish";
+        assert_eq!(server.post(publish, message).await.0, 200);
+    }
+}
+
+fn payloads(found: &Value) -> Vec<&str> {
+    let messages = found["messages"].as_array().unwrap().iter();
+    messages.map(|m| m["payload"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn messages_are_looked_at_found_deleted_and_moved() {
+    let server = Server::start();
+    fill(&server, "q", 5).await;
+    fill(&server, "other", 0).await;
+    let messages = "/api/warren/queues/%2F/q/messages";
+    let found = server.get(&format!("{messages}?count=2")).await;
+    assert_eq!(payloads(&found), ["order 0", "order 1"]);
+    assert_eq!(
+        found["messages"][0]["properties"]["headers"],
+        json!({ "n": 0 })
+    );
+    let next = found["next"].as_str().unwrap();
+    let rest = server.get(&format!("{messages}?from={next}")).await;
+    assert_eq!(payloads(&rest), ["order 2", "order 3", "order 4"]);
+    assert_eq!(rest["next"], Value::Null);
+    let cut = server.get(&format!("{messages}?skip=4&truncate=3")).await;
+    assert_eq!(payloads(&cut), ["ord"]);
+    assert_eq!(cut["messages"][0]["payload_bytes"], 7);
+    for (search, expected) in [
+        ("search=ORDER%203", vec!["order 3"]),
+        ("search=%22n%22:2", vec!["order 2"]),
+        (
+            "search=order%20[14]&use_regex=true",
+            vec!["order 1", "order 4"],
+        ),
+        ("search=nothing", vec![]),
+    ] {
+        let found = server.get(&format!("{messages}?{search}")).await;
+        assert_eq!(payloads(&found), expected, "{search}");
+        assert_eq!(found["examined"], 5);
+    }
+    let id = rest["messages"][0]["id"].as_str().unwrap();
+    assert_eq!(server.delete(&format!("{messages}/{id}")).await, 204);
+    assert_eq!(server.delete(&format!("{messages}/{id}")).await, 404);
+    assert_eq!(server.delete(&format!("{messages}/nonsense")).await, 400);
+    let relocate = "/api/warren/queues/%2F/q/move";
+    let some = json!({ "to_queue": "other", "search": "order [01]", "use_regex": true });
+    let (_, moved) = server.post(relocate, some).await;
+    assert_eq!((&moved["moved"], &moved["next"]), (&json!(2), &Value::Null));
+    let id = rest["messages"][2]["id"].as_str().unwrap();
+    let one =
+        json!({ "to_exchange": "amq.default", "routing_key": "other", "id": id, "copy": true });
+    assert_eq!(server.post(relocate, one).await.1["moved"], 1);
+    assert_eq!(
+        payloads(&server.get(messages).await),
+        ["order 3", "order 4"]
+    );
+    let there = server.get("/api/warren/queues/%2F/other/messages").await;
+    assert_eq!(payloads(&there), ["order 0", "order 1", "order 4"]);
+    for bad in [json!({}), json!({ "to_queue": "a", "to_exchange": "b" })] {
+        assert_eq!(server.post(relocate, bad).await.0, 400);
+    }
+    let nowhere = json!({ "to_queue": "nowhere" });
+    assert_eq!(server.post(relocate, nowhere).await.0, 404);
+    // Whoever may only write may neither look nor move.
+    server.user("writer", "management").await;
+    let write = json!({ "configure": "", "write": ".*", "read": "" });
+    assert_eq!(server.put("/api/permissions/%2F/writer", write).await, 204);
+    let (status, _) = server.ask("writer", Method::GET, messages, None).await;
+    assert_eq!(status, 401);
+    let read = json!({ "configure": "", "write": "", "read": ".*" });
+    assert_eq!(server.put("/api/permissions/%2F/writer", read).await, 204);
+    assert_eq!(
+        server.ask("writer", Method::GET, messages, None).await.0,
+        200
+    );
+    let body = Some(json!({ "to_queue": "other" }));
+    let (status, _) = server.ask("writer", Method::POST, relocate, body).await;
+    assert_eq!(status, 401);
+    server.broker.stop();
+}
+
+#[tokio::test]
+async fn a_route_is_explained_without_a_message() {
+    let server = Server::start();
+    for queue in ["all", "eu", "late"] {
+        fill(&server, queue, 0).await;
+    }
+    let topic = json!({ "type": "topic", "arguments": { "alternate-exchange": "rest" } });
+    assert_eq!(server.put("/api/exchanges/%2F/orders", topic).await, 201);
+    let fanout = json!({ "type": "fanout" });
+    for name in ["everyone", "rest"] {
+        let path = format!("/api/exchanges/%2F/{name}");
+        assert_eq!(server.put(&path, fanout.clone()).await, 201);
+    }
+    for (from, to, key) in [
+        ("orders", "q/eu", "order.eu.*"),
+        ("orders", "e/everyone", "order.#"),
+        ("everyone", "q/all", ""),
+        ("rest", "q/late", ""),
+    ] {
+        let path = format!("/api/bindings/%2F/e/{from}/{to}");
+        let (status, _) = server.post(&path, json!({ "routing_key": key })).await;
+        assert_eq!(status, 201);
+    }
+    let ask = "/api/warren/exchanges/%2F/orders/route";
+    let (_, found) = server
+        .post(ask, json!({ "routing_key": "order.eu.1" }))
+        .await;
+    assert_eq!(found["queues"], json!(["all", "eu"]));
+    let first = &found["steps"][0];
+    assert_eq!(
+        (&first["exchange"], &first["type"]),
+        (&json!("orders"), &json!("topic"))
+    );
+    assert_eq!(first["passed"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        first["alternate_exchange"],
+        json!({ "name": "rest", "is": "not needed" })
+    );
+    assert_eq!(found["steps"][1]["came_by"], "binding");
+    let by_cc =
+        json!({ "routing_key": "none", "properties": { "headers": { "CC": ["order.eu.2"] } } });
+    let (_, found) = server.post(ask, by_cc).await;
+    assert_eq!(found["queues"], json!(["all", "eu"]));
+    assert_eq!(
+        found["steps"][0]["passed"][0]["keys"],
+        json!(["order.eu.2"])
+    );
+    let (_, found) = server.post(ask, json!({ "routing_key": "none" })).await;
+    assert_eq!(found["queues"], json!(["late"]));
+    assert_eq!(found["steps"][1]["came_by"], "alternate exchange");
+    let direct = "/api/warren/exchanges/%2F/amq.default/route";
+    let (_, found) = server.post(direct, json!({ "routing_key": "all" })).await;
+    assert_eq!(found["queues"], json!(["all"]));
+    let missing = "/api/warren/exchanges/%2F/missing/route";
+    assert_eq!(
+        server.post(missing, json!({ "routing_key": "" })).await.0,
+        404
+    );
+    let why = server.get("/api/warren/exchanges/%2F/orders/explain").await;
+    assert_eq!(why["settings"][0]["value"], "rest");
+    server.broker.stop();
+}
+
+#[tokio::test]
+async fn an_argument_is_changed_without_declaring_again() {
+    let server = Server::start();
+    fill(&server, "q", 3).await;
+    let argument = "/api/warren/queues/%2F/q/arguments/x-max-length";
+    assert_eq!(server.put(argument, json!({ "value": 2 })).await, 204);
+    let shown = server.get("/api/queues/%2F/q").await;
+    assert_eq!(shown["arguments"], json!({ "x-max-length": 2 }));
+    assert_eq!(shown["messages_ready"], 2, "the limit holds at once");
+    assert_eq!(server.put(argument, json!({ "value": "x" })).await, 400);
+    let fixed = "/api/warren/queues/%2F/q/arguments/x-max-priority";
+    assert_eq!(server.put(fixed, json!({ "value": 2 })).await, 400);
+    assert_eq!(server.delete(argument).await, 204);
+    let shown = server.get("/api/queues/%2F/q").await;
+    assert_eq!(shown["arguments"], json!({}));
     server.broker.stop();
 }

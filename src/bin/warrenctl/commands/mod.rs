@@ -3,6 +3,7 @@
 //! Owns the way from a command to the calls of the HTTP API and back to lines of output; one file for
 //! each kind of thing.
 
+mod messages;
 mod node;
 mod objects;
 mod policies;
@@ -53,6 +54,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Fault> {
         || vhosts::run(&context, command).await?
         || policies::run(&context, command).await?
         || objects::run(&context, command).await?
+        || messages::run(&context, command).await?
         || node::run(&context, command).await?
     {
         return Ok(());

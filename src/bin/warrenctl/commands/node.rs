@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::args::Command;
 use crate::client::part;
 use crate::fault::Fault;
+use crate::output::Formatter;
 
 /// Between two tries to reach a broker that starts.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
@@ -29,6 +30,17 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
         Command::SetClusterName { name } => {
             output.intro(&format!("Setting cluster name to {name}"));
             client.put("cluster-name", json!({"name": name})).await?;
+        }
+        Command::Environment => {
+            let settings = client.get("config/effective").await?;
+            match output.formatter {
+                Formatter::Table => {
+                    let mut lines = Map::new();
+                    flatten("", &settings, &mut lines);
+                    output.value(&Value::Object(lines))?;
+                }
+                _ => output.value(&settings)?,
+            }
         }
         Command::AwaitStartup => await_startup(context).await?,
         Command::Alarms => {
@@ -52,11 +64,33 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
         Command::CheckProtocolListener { protocol } => {
             check(context, &format!("protocol-listener/{}", part(protocol))).await?;
         }
+        Command::CheckCertificateExpiration { within, unit } => {
+            check(
+                context,
+                &format!("certificate-expiration/{within}/{}", part(unit)),
+            )
+            .await?;
+        }
         Command::CheckVirtualHosts => check(context, "virtual-hosts").await?,
         Command::CheckPortConnectivity => check_connectivity(context).await?,
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Settings as `table.key`, as an operator would look for them.
+fn flatten(name: &str, value: &Value, into: &mut Map<String, Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                match name {
+                    "" => flatten(field, value, into),
+                    name => flatten(&format!("{name}.{field}"), value, into),
+                }
+            }
+        }
+        value => drop(into.insert(name.to_owned(), value.clone())),
+    }
 }
 
 async fn status(context: &Context<'_>) -> Result<(), Fault> {

@@ -42,15 +42,37 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
                 .list(&format!("operator-policies/{at}"), &COLUMNS)
                 .await?;
         }
-        Command::Explain { queue } => {
+        Command::Explain { name, exchange } => {
+            let (kind, kinds) = match exchange {
+                true => ("exchange", "exchanges"),
+                false => ("queue", "queues"),
+            };
             output.intro(&format!(
-                "Settings in force for queue \"{queue}\" in vhost \"{vhost}\""
+                "Settings in force for {kind} \"{name}\" in vhost \"{vhost}\""
             ));
-            let path = format!("warren/queues/{at}/{}/explain", part(queue));
+            let path = format!("warren/{kinds}/{at}/{}/explain", part(name));
             let answer = client.get(&path).await?;
             let settings = answer.get("settings").and_then(Value::as_array);
             let settings = settings.cloned().unwrap_or_default();
             context.show(&["key", "value", "source"], settings)?;
+        }
+        Command::SetQueueArgument {
+            queue,
+            argument,
+            value,
+        } => {
+            output.intro(&format!(
+                "Setting argument \"{argument}\" of queue \"{queue}\" in vhost \"{vhost}\""
+            ));
+            let value = parse("the value", value)?;
+            let path = argument_path(&at, queue, argument);
+            client.put(&path, json!({"value": value})).await?;
+        }
+        Command::ClearQueueArgument { queue, argument } => {
+            output.intro(&format!(
+                "Clearing argument \"{argument}\" of queue \"{queue}\" in vhost \"{vhost}\""
+            ));
+            client.delete(&argument_path(&at, queue, argument)).await?;
         }
         Command::SetParameter {
             component,
@@ -103,6 +125,11 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn argument_path(at: &str, queue: &str, argument: &str) -> String {
+    let (queue, argument) = (part(queue), part(argument));
+    format!("warren/queues/{at}/{queue}/arguments/{argument}")
 }
 
 async fn set(

@@ -73,6 +73,22 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
             }
             context.show(&["user", "tags"], users)?;
         }
+        Command::AuthenticateUser {
+            name,
+            secret: given,
+        } => {
+            let secret = password(given.as_ref())?;
+            output.intro(&format!("Authenticating user \"{name}\""));
+            match client.authenticates(name, &secret).await? {
+                true => output.text("Success")?,
+                false => {
+                    return Err(Fault::Refused {
+                        status: 401,
+                        reason: format!("user \"{name}\" is unknown or has another password"),
+                    });
+                }
+            }
+        }
         Command::HashPassword { secret: given } => {
             let secret = password(given.as_ref())?;
             let answer = client

@@ -30,7 +30,7 @@ const NAMES: [(&str, Property); 14] = [
 ];
 
 /// Properties as JSON; those that are absent are left out.
-pub(super) fn to_json(properties: &Properties) -> Value {
+pub(in super::super) fn to_json(properties: &Properties) -> Value {
     let mut fields = Map::new();
     for (name, property) in NAMES {
         let value = match property {
@@ -46,7 +46,7 @@ pub(super) fn to_json(properties: &Properties) -> Value {
 }
 
 /// Flags and values of a content header. What is no property is passed over, as RabbitMQ does.
-pub(super) fn from_json(fields: &Map<String, Value>) -> Result<Bytes, ApiError> {
+pub(in super::super) fn from_json(fields: &Map<String, Value>) -> Result<Bytes, ApiError> {
     let fields = Fields::from(fields.clone());
     let mut flags = 0u16;
     let mut values = BytesMut::new();
