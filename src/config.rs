@@ -55,6 +55,8 @@ pub struct Config {
     pub load_definitions: PathBuf,
     /// How policies count.
     pub policies: Policies,
+    /// Lifecycle events.
+    pub events: Events,
 }
 
 /// The protocol's limits, as offered to clients in connection.tune.
@@ -96,6 +98,15 @@ pub struct Policies {
     /// Of several policies that match a name, all count, key by key, in the order of their
     /// priorities. RabbitMQ has only the first count.
     pub stacking: bool,
+}
+
+/// Lifecycle events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// The first vhost has an exchange `amq.rabbitmq.event`, to which they are published: what
+    /// RabbitMQ's plugin `rabbitmq_event_exchange` does once it is enabled.
+    pub exchange: bool,
 }
 
 /// When a persistent message is confirmed.
@@ -165,6 +176,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             load_definitions: PathBuf::new(),
             policies: Policies::default(),
+            events: Events::default(),
         }
     }
 }

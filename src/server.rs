@@ -103,6 +103,10 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         let broker = Arc::clone(&broker);
         async move { broker.keep_token_keys().await }
     });
+    let events = tokio::spawn({
+        let broker = Arc::clone(&broker);
+        async move { broker.publish_events().await }
+    });
     tokio::select! {
         () = stop.received() => info!("stopping"),
         fault = broker.failed() => warn!(%fault, "stopping: the log has failed"),
@@ -118,7 +122,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     if !connections.finished(SHUTDOWN_GRACE).await {
         warn!("some connections did not close in time and were cut off");
     }
-    for task in [clock, statistics, resources, token_keys] {
+    for task in [clock, statistics, resources, token_keys, events] {
         task.abort();
         let _ = task.await;
     }

@@ -85,6 +85,51 @@ check('a message is published, looked at, put back, and purged', async ({ page }
   await see(page, '.figure', /0\s*Ready/);
 });
 
+check('messages are found, dropped and moved without being taken', async ({ page, channel }) => {
+  const other = `${name}-other`;
+  await channel.assertQueue(other);
+  for (const text of ['alpha', 'beta', 'gamma']) channel.sendToQueue(name, Buffer.from(text), { persistent: true });
+  await channel.waitForConfirms();
+  await open(page, `queues/${vhost}/${name}`);
+  const look = page.locator('details', { hasText: 'Look at messages' });
+  await look.locator('summary').click();
+  await look.locator('button[type=submit]').click();
+  await see(page, '.message pre', 'gamma');
+  await picture(page, 'queues-look');
+  await look.locator('[name=search]').fill('BETA');
+  await look.locator('button[type=submit]').click();
+  await page.waitForFunction(() => document.querySelectorAll('.message').length === 1, undefined, { timeout: LIMIT });
+  await see(page, '.message pre', 'beta');
+  if (await page.locator('.message .badge', { hasText: 'redelivered' }).count()) throw new Error('looking marks');
+  await look.locator('.message button:has-text("Drop")').click();
+  await page.click('dialog button[value=yes]');
+  await see(page, '.figure', /2\s*Ready/);
+  const move = page.locator('details', { hasText: 'Move messages' });
+  await move.locator('summary').click();
+  await move.locator('[name=target]').fill(other);
+  await move.locator('[name=search]').fill('gam');
+  await move.locator('button[type=submit]').click();
+  await see(page, '.toast', '1 moved');
+  await see(page, '.figure', /1\s*Ready/);
+  const { messageCount } = await channel.checkQueue(other);
+  if (messageCount !== 1) throw new Error(`${messageCount} in the other queue`);
+  await channel.deleteQueue(other);
+  await channel.purgeQueue(name);
+});
+
+check('an exchange says where a message would go', async ({ page, channel }) => {
+  await channel.bindQueue(name, 'amq.topic', 'route.*');
+  await open(page, `exchanges/${vhost}/amq.topic`);
+  const route = page.locator('details', { hasText: 'Where would a message go?' });
+  await route.locator('summary').click();
+  await route.locator('[name=routing_key]').fill('route.one');
+  await route.locator('button[type=submit]').click();
+  await see(page, 'details p', `It reaches ${name}`);
+  await see(page, 'details code', 'route.*');
+  await picture(page, 'exchanges-route');
+  await channel.unbindQueue(name, 'amq.topic', 'route.*');
+});
+
 check('a policy takes effect, and the queue explains it', async ({ page }) => {
   await open(page, 'policies');
   const add = page.locator('details').first();

@@ -104,7 +104,8 @@ impl Channel {
             assembly: None,
             publisher: Publisher::new(Arc::clone(&link.vhost))
                 .held_to(link.actor.clone())
-                .metered(Arc::clone(&link.quota)),
+                .metered(Arc::clone(&link.quota))
+                .of_channel(Arc::clone(&link.stats), number),
             confirms: None,
             transaction: None,
             ledger: Ledger::default(),

@@ -58,6 +58,21 @@ impl Channel {
         self.content(message, link);
     }
 
+    /// The copy of a delivery for the firehose; none of a direct reply, which is out of no queue.
+    pub(super) fn trace(&self, delivery: &Delivery, link: &Link) -> Option<Message> {
+        if delivery.token.number == REPLY_NUMBER || self.state == State::Closing {
+            return None;
+        }
+        let consumer = self.consumers.get(delivery.token.number as usize)?;
+        let (to, queue) = (link.party(self.number), &consumer.queue.name);
+        let Delivery {
+            message,
+            redelivered,
+            ..
+        } = delivery;
+        link.vhost.trace_out(&to, queue, message, *redelivered)
+    }
+
     /// Answers basic.get.
     pub(super) fn got(&mut self, queue: &QueueRef, got: &Got, link: &mut Link) {
         match got.slot {
@@ -66,6 +81,13 @@ impl Channel {
         }
         self.stats.redelivered.add(got.redelivered.into());
         let message = &got.message;
+        if link.vhost.is_tracing() {
+            let to = link.party(self.number);
+            let copy = link
+                .vhost
+                .trace_out(&to, &queue.name, message, got.redelivered);
+            link.post_copies(copy.into_iter().collect());
+        }
         let head = GetOkHead {
             delivery_tag: self.enter(queue, got.slot),
             redelivered: got.redelivered,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use amq_protocol::protocol::AMQPClass;
 use bytes::BytesMut;
+use tracing::debug;
 
 use super::outbox::Outbox;
 use super::patience::Patience;
@@ -14,8 +15,9 @@ use super::{OutBuffer, Settings};
 use crate::auth::Actor;
 use crate::base::{AmqpError, ConnectionId, LogPos, Quota};
 use crate::broker::stats::ConnectionStats;
-use crate::broker::{Broker, Durably, Pause, Seat, Vhost};
+use crate::broker::{Broker, Durably, Party, Pause, Seat, Vhost};
 use crate::codec::encode;
+use crate::message::Message;
 use crate::queue::{QueueKind, QueueRef};
 
 /// What a client says it can do (A1.4).
@@ -58,6 +60,22 @@ impl Link {
     /// The connection's number.
     pub(super) fn id(&self) -> ConnectionId {
         self.stats.id()
+    }
+
+    /// Who receives on a channel, for the firehose.
+    pub(super) fn party(&self, channel: u16) -> Party {
+        Party {
+            connection: Some(Arc::clone(&self.stats)),
+            channel,
+            user: self.actor.user().clone(),
+        }
+    }
+
+    /// Gives copies to the firehose. If the log has failed the connection hears of it anyway.
+    pub(super) fn post_copies(&self, copies: Vec<Message>) {
+        if let Err(fault) = self.vhost.post_copies(copies) {
+            debug!(%fault, "firehose");
+        }
     }
 
     /// Where frames are encoded.

@@ -432,6 +432,9 @@ impl Session {
     /// number may be given to another.
     fn take_news(&mut self) {
         let news = self.link.outbox.take(&mut self.deliveries);
+        if self.link.vhost.is_tracing() && !self.deliveries.is_empty() {
+            self.trace_deliveries();
+        }
         for delivery in &self.deliveries {
             self.encoded_bytes += delivery.cost();
             if let Some(channel) = self.channels.get(delivery.token.channel) {
@@ -447,6 +450,16 @@ impl Session {
         if self.close.is_none() {
             self.close = news.close;
         }
+    }
+
+    /// Copies of what is about to be sent, for the firehose.
+    fn trace_deliveries(&mut self) {
+        let (channels, link) = (&mut self.channels, &self.link);
+        let copies = self.deliveries.iter().filter_map(|delivery| {
+            let channel = channels.get(delivery.token.channel)?;
+            channel.trace(delivery, link)
+        });
+        link.post_copies(copies.collect());
     }
 
     /// Octets waiting to be written, less those of deliveries.

@@ -291,9 +291,10 @@ impl<S: Stream> Task<S> {
             log.notify_when_room(self.outbox.clone());
         }
         self.watching_room = !room;
-        let blocked = self.connection.is_blocked();
+        // By an alarm, or by a quota, which the client is told in the same way.
+        let blocked = self.connection.is_blocked() || self.quiet.is_some();
         self.stats.blocked.store(blocked, Ordering::Relaxed);
-        if !room || self.quiet.is_some() {
+        if !room {
             self.stats.held_back();
         }
     }

@@ -197,3 +197,6 @@ pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause between requests for a set of token keys because a token was signed by a key not in it.
 pub const JWKS_RETRY: Duration = Duration::from_secs(10);
+
+/// Most lifecycle events that wait to be published; further ones are lost.
+pub const EVENTS_WAITING_MAX: usize = 8192;

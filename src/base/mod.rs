@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod counter;
 pub mod history;
+pub mod host;
 pub mod ids;
 pub mod index;
 pub mod limits;

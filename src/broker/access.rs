@@ -71,7 +71,24 @@ impl Broker {
         given: impl Into<Proof>,
         peer: IpAddr,
     ) -> Result<Login, LoginRefused> {
-        self.logins.check(&self.directory, given, peer).await
+        let given = given.into();
+        let told = self.events.are_wanted().then(|| given.user().to_owned());
+        let login = self.logins.check(&self.directory, given, peer).await;
+        if let Some(user) = told {
+            let event = match login {
+                Ok(_) => "user.authentication.success",
+                Err(_) => "user.authentication.failure",
+            };
+            self.events.tell(event, |headers| {
+                headers
+                    .text("name", &user)
+                    .text("peer_host", &peer.to_string());
+                if let Err(reason) = &login {
+                    headers.text("error", &reason.to_string());
+                }
+            });
+        }
+        login
     }
 
     /// Reads the keys of access tokens, again and again, for ever. One task runs it.
@@ -102,6 +119,18 @@ impl Broker {
             Ok(draft.directory.put_user(user))
         })?;
         info!(target: "audit", by, user = %name, ?tags, new = done.value, "user set");
+        let event = match done.value {
+            true => "user.created",
+            // Its password or its tags, which come together.
+            false => "user.tags.set",
+        };
+        self.events.tell(event, |headers| {
+            let tags: Vec<&str> = tags.iter().map(|tag| tag.as_str()).collect();
+            headers
+                .text("name", &name)
+                .text("tags", &tags.join(","))
+                .by(by);
+        });
         Ok(done)
     }
 
@@ -128,6 +157,9 @@ impl Broker {
         if done.value {
             self.quotas.remove(user);
             info!(target: "audit", by, %user, "user deleted");
+            self.events.tell("user.deleted", |headers| {
+                headers.text("name", user).by(by);
+            });
             self.close_seats(&AmqpError::user_deleted(user), |seat| seat.user == *user);
         }
         Ok(done)
@@ -156,6 +188,15 @@ impl Broker {
             read,
         } = row;
         info!(target: "audit", by, %user, %vhost, configure, write, read, "permission set");
+        self.events.tell("permission.created", |headers| {
+            headers
+                .text("user", &user)
+                .text("vhost", &vhost)
+                .text("configure", &configure)
+                .text("write", &write)
+                .text("read", &read)
+                .by(by);
+        });
         Ok(done)
     }
 
@@ -179,6 +220,9 @@ impl Broker {
         })?;
         if done.value {
             info!(target: "audit", by, %user, %vhost, "permission deleted");
+            self.events.tell("permission.deleted", |headers| {
+                headers.text("user", user).text("vhost", vhost).by(by);
+            });
         }
         Ok(done)
     }
@@ -206,6 +250,15 @@ impl Broker {
             read,
         } = row;
         info!(target: "audit", by, %user, %vhost, %exchange, write, read, "topic permission set");
+        self.events.tell("topic.permission.created", |headers| {
+            headers
+                .text("user", &user)
+                .text("vhost", &vhost)
+                .text("exchange", &exchange)
+                .text("write", &write)
+                .text("read", &read)
+                .by(by);
+        });
         Ok(done)
     }
 
@@ -232,6 +285,9 @@ impl Broker {
         })?;
         if done.value {
             info!(target: "audit", by, %user, %vhost, ?exchange, "topic permissions deleted");
+            self.events.tell("topic.permission.deleted", |headers| {
+                headers.text("user", user).text("vhost", vhost).by(by);
+            });
         }
         Ok(done)
     }

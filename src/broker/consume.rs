@@ -2,6 +2,7 @@
 //!
 //! Owns the calls; what follows from them is the aftermath's. Tags and channels are the protocol's.
 
+use super::arguments;
 use super::vhost::{Durably, Vhost};
 use crate::base::{AmqpError, LogPos, clock};
 use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Got, QueueRef, Slot, SubscribeError};
@@ -30,13 +31,28 @@ impl Vhost {
         queue: &QueueRef,
         spec: ConsumerSpec,
     ) -> Result<ConsumerKey, AmqpError> {
-        queue
+        let told = self.ended.events.are_wanted().then(|| spec.clone());
+        let subscribed = queue
             .lock()
             .subscribe(spec)
             .map_err(|refused| match refused {
                 SubscribeError::ExclusiveUse => AmqpError::exclusive_use(&queue.name, self.name()),
                 SubscribeError::Gone => AmqpError::no_queue(&queue.name, self.name()),
-            })
+            });
+        if let (Some(spec), Ok(_)) = (told, &subscribed) {
+            self.ended.events.tell("consumer.created", |headers| {
+                headers
+                    .text("queue", &queue.name)
+                    .text("vhost", &queue.vhost)
+                    .text("consumer_tag", &spec.tag)
+                    .number("channel", spec.token.channel)
+                    .flag("ack_required", !spec.no_ack)
+                    .flag("exclusive", spec.exclusive)
+                    .number("prefetch_count", spec.prefetch)
+                    .table("arguments", &arguments::stored(&spec.arguments));
+            });
+        }
+        subscribed
     }
 
     /// Takes a consumer away; its unacked messages stay out (A6.8). The last one takes an
@@ -46,6 +62,16 @@ impl Vhost {
         queue: &QueueRef,
         key: ConsumerKey,
     ) -> Result<Durably<usize>, AmqpError> {
+        if self.ended.events.are_wanted()
+            && let Some(tag) = queue.lock().consumer_tag(key)
+        {
+            self.ended.events.tell("consumer.deleted", |headers| {
+                headers
+                    .text("queue", &queue.name)
+                    .text("vhost", &queue.vhost)
+                    .text("consumer_tag", &tag);
+            });
+        }
         let leave = |state: &mut crate::queue::Queue, now_ms, _: &mut Effects| {
             state.unsubscribe(key, now_ms)
         };

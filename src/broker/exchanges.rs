@@ -282,6 +282,10 @@ impl Change<'_> {
         if spec.durable {
             self.put(Table::Exchanges, &ExchangeRow::of(self.vhost.name(), &spec));
         }
+        let (told, vhost) = (spec.clone(), self.vhost.name().clone());
+        self.tell("exchange.created", move |headers| {
+            headers.exchange(&told, &vhost);
+        });
         self.topology.graph.insert(spec);
         if let Some(options) = store {
             self.add_store(&wanted.name, wanted.durable, options);
@@ -315,8 +319,35 @@ impl Change<'_> {
             Ok(Bound::New) => self.changed = true,
             Err(fault) => return Err(bind_fault(fault, &destination, spec, vhost)),
         }
+        self.tell_binding(
+            "binding.created",
+            &Binding {
+                source: spec.source.clone(),
+                destination: destination.clone(),
+                key: spec.key.clone(),
+                arguments: arguments.clone(),
+            },
+        );
         self.record_binding(destination, spec, arguments, true);
         Ok(Bound::New)
+    }
+
+    fn tell_binding(&mut self, event: &'static str, binding: &Binding<QueueRef>) {
+        let (binding, vhost) = (binding.clone(), self.vhost.name().clone());
+        self.tell(event, move |headers| {
+            let (kind, name) = match &binding.destination {
+                Destination::Queue(queue) => ("queue", &queue.name),
+                Destination::Exchange(name) => ("exchange", name),
+            };
+            headers
+                .text("source_name", &binding.source)
+                .text("source_kind", "exchange")
+                .text("destination_name", name)
+                .text("destination_kind", kind)
+                .octets("routing_key", &binding.key)
+                .text("vhost", &vhost)
+                .table("arguments", &arguments::stored(binding.arguments.encoded()));
+        });
     }
 
     /// Whether the binding was there.
@@ -329,6 +360,15 @@ impl Change<'_> {
             return false;
         }
         self.changed = true;
+        self.tell_binding(
+            "binding.deleted",
+            &Binding {
+                source: spec.source.clone(),
+                destination: destination.clone(),
+                key: spec.key.clone(),
+                arguments: arguments.clone(),
+            },
+        );
         self.record_binding(destination, spec, arguments, false);
         if unbound.source_now_unused {
             for name in self.auto_deleted(std::slice::from_ref(&spec.source)) {
@@ -368,6 +408,7 @@ impl Change<'_> {
     /// written is deleted to no effect.
     pub(super) fn forget_bindings(&mut self, bindings: &[Arc<Binding<QueueRef>>]) {
         for binding in bindings {
+            self.tell_binding("binding.deleted", binding);
             let lasting = match &binding.destination {
                 Destination::Queue(queue) => queue.durable,
                 Destination::Exchange(_) => true,

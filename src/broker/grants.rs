@@ -70,6 +70,10 @@ impl Grants {
         }
     }
 
+    pub(super) fn user(&self) -> &Name {
+        self.actor.user()
+    }
+
     /// Forgets everything if the directory has changed. Whether it has.
     pub(super) fn refresh(&mut self) -> bool {
         if self.actor.is_current(&self.directory) {

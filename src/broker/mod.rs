@@ -15,7 +15,9 @@ mod checkpoints;
 mod consume;
 mod dedup;
 pub mod definitions;
+mod events;
 mod exchanges;
+mod firehose;
 mod first_start;
 mod grants;
 #[cfg(test)]
@@ -57,6 +59,7 @@ pub use browse::{Bounds, Browsed};
 pub use census::Seat;
 pub use consume::Settle;
 pub use exchanges::{BindingSpec, ExchangeDeclaration};
+pub use firehose::Party;
 pub use moving::{Move, MoveTo, Moved};
 pub use pause::Pause;
 pub use publish::{Publisher, Routed};
@@ -70,6 +73,7 @@ pub use vhosts::Entered;
 use alarms::{Alarms, MEASURE_EVERY};
 use census::{Census, Node};
 use checkpoints::Checkpoints;
+use events::Events;
 use pager::{Pager, Vhosts};
 use parameters::Parameters;
 use policies::Policies;
@@ -78,7 +82,7 @@ use timers::Timers;
 use vhost::Errands;
 
 use crate::auth::{Logins, SharedDirectory};
-use crate::base::{AmqpError, ConnectionId, LogPos, Name, Quota};
+use crate::base::{AmqpError, ConnectionId, LogPos, Name, Quota, host};
 use crate::config::Limit;
 use crate::store::{Durable, Log, Store, StoreError};
 
@@ -123,6 +127,9 @@ pub struct Broker {
     /// Of several policies that match all count.
     stack_policies: bool,
     counters: Arc<BrokerCounters>,
+    events: Arc<Events>,
+    /// The first vhost has the exchange for them.
+    event_exchange: bool,
     course: Course,
 }
 
@@ -149,7 +156,12 @@ impl Broker {
         let (pages, counters) = (self.pager.line(), Arc::clone(&self.counters));
         let policies = Policies::new(self.stack_policies);
         let (log, node) = (self.log().clone(), Arc::clone(&self.node));
-        let errands = Errands { timers, pages };
+        let errands = Errands {
+            timers,
+            pages,
+            events: Arc::clone(&self.events),
+            event_exchange: self.event_exchange && name.as_str() == DEFAULT_VHOST,
+        };
         Vhost::new(name, log, errands, queue_ids, counters, policies, node)
     }
 
@@ -187,6 +199,24 @@ impl Broker {
     /// A connection has logged in and opened its vhost: from now on it is listed.
     pub fn opened(&self, stats: &ConnectionStats, vhost: &Vhost, details: ConnectionDetails) {
         self.counters.connections_opened.add(1);
+        self.events.tell("connection.created", |headers| {
+            headers
+                .ends(stats)
+                .text("user", &details.user)
+                .text("vhost", &details.vhost)
+                .text("type", "network")
+                .text("protocol", "{0,9,1}")
+                .text("auth_mechanism", &details.mechanism)
+                .number("channel_max", details.channel_max)
+                .number("frame_max", details.frame_max)
+                .number("timeout", details.heartbeat_s)
+                .number(
+                    "connected_at",
+                    i64::try_from(details.connected_at_ms).unwrap_or(i64::MAX),
+                )
+                .table("client_properties", &details.client_properties)
+                .by(&details.user);
+        });
         stats.open(details, Arc::clone(&vhost.ended));
     }
 
@@ -253,12 +283,30 @@ impl Broker {
     pub async fn watch_resources(&self) {
         let mut ticks = tokio::time::interval(MEASURE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Memory, disk.
+        let mut raised = (false, false);
         loop {
             ticks.tick().await;
             let alarms = Arc::clone(&self.alarms);
             // A disk that hangs must not hold up a worker.
             if let Ok(over) = tokio::task::spawn_blocking(move || alarms.measure()).await {
                 self.tell_alarms(over);
+            }
+            let now = self.alarms.view();
+            for (resource, before, now) in [
+                ("memory", &mut raised.0, now.memory_alarm),
+                ("disk", &mut raised.1, now.disk_alarm),
+            ] {
+                let event = match (std::mem::replace(before, now), now) {
+                    (false, true) => "alarm.set",
+                    (true, false) => "alarm.cleared",
+                    _ => continue,
+                };
+                self.events.tell(event, |headers| {
+                    headers
+                        .text("name", resource)
+                        .text("node", &host::node_name());
+                });
             }
         }
     }

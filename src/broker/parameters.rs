@@ -145,10 +145,30 @@ impl Broker {
             Ok(())
         })?;
         info!(target: "audit", by, vhost = %at.vhost, component = at.component, name = %at.name, "parameter set");
+        self.tell_parameter("parameter.set", &at, Some(&value), by);
         let mut parameters = Parameters::clone(&self.parameters.load());
         parameters.local.insert(at, value);
         self.parameters.store(Arc::new(parameters));
         Ok(done)
+    }
+
+    fn tell_parameter(
+        &self,
+        event: &'static str,
+        at: &ParameterKey,
+        value: Option<&Json>,
+        by: &str,
+    ) {
+        self.events.tell(event, |headers| {
+            headers
+                .text("component", &at.component)
+                .text("vhost", &at.vhost)
+                .text("name", &at.name)
+                .by(by);
+            if let Some(value) = value {
+                headers.json("value", value);
+            }
+        });
     }
 
     /// Takes a parameter of a vhost away. Whether there was one.
@@ -174,6 +194,7 @@ impl Broker {
             Ok(true)
         })?;
         info!(target: "audit", by, vhost = %at.vhost, component = at.component, name = %at.name, "parameter cleared");
+        self.tell_parameter("parameter.cleared", at, None, by);
         self.parameters.store(Arc::new(parameters));
         Ok(done)
     }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::dedup::{Fresh, Look};
+use super::firehose::Party;
 use super::grants::Grants;
 use super::pause::{Pause, QuotaOf};
-use super::stats::ExchangeTally;
+use super::stats::{ConnectionStats, ExchangeTally};
 use super::vhost::{Topology, Vhost};
 use crate::auth::Actor;
 use crate::base::{AmqpError, LogPos, Name, QueueId, Quota, clock};
@@ -66,6 +67,11 @@ pub struct Publisher {
     bytes: u64,
     /// That the last batch has passed a quota.
     pause: Option<Pause>,
+    /// The connection and channel it publishes for.
+    origin: Option<(Arc<ConnectionStats>, u16)>,
+    /// Copies are made of this batch.
+    tracing: bool,
+    copies: Vec<Message>,
 }
 
 /// A queue, and what was gathered for it.
@@ -128,6 +134,9 @@ impl Publisher {
             user_quota: None,
             bytes: 0,
             pause: None,
+            origin: None,
+            tracing: false,
+            copies: Vec::new(),
         }
     }
 
@@ -140,6 +149,12 @@ impl Publisher {
     /// The same held to a user's rates; those of the vhost hold for all.
     pub fn metered(mut self, quota: Arc<Quota>) -> Self {
         self.user_quota = Some(quota);
+        self
+    }
+
+    /// The same for a channel of a connection, which copies of what it publishes name.
+    pub fn of_channel(mut self, connection: Arc<ConnectionStats>, channel: u16) -> Self {
+        self.origin = Some((connection, channel));
         self
     }
 
@@ -214,6 +229,10 @@ impl Publisher {
     pub fn publish(&mut self, message: Message, extra_keys: &[Bytes]) -> Routed {
         if !self.is_like_last(&message, extra_keys) {
             self.route(&message, extra_keys);
+            // No route is remembered while copies are made, so that each message comes here.
+            if self.tracing {
+                self.copy(&message, extra_keys);
+            }
         }
         self.published += 1;
         self.bytes += message.body_len() as u64;
@@ -235,6 +254,24 @@ impl Publisher {
             true => Routed::ToQueues,
             false => Routed::Nowhere,
         }
+    }
+
+    /// Keeps a copy for the firehose.
+    fn copy(&mut self, message: &Message, extra_keys: &[Bytes]) {
+        let (connection, channel) = self.origin.clone().unzip();
+        let party = Party {
+            connection,
+            channel: channel.unwrap_or(0),
+            user: self
+                .grants
+                .as_ref()
+                .map_or_else(Name::default, |grants| grants.user().clone()),
+        };
+        let targets = self.last.targets.iter();
+        let targets = targets.filter_map(|&number| self.targets.get(number as usize));
+        let queues = targets.map(|target| &target.queue.name);
+        let copy = self.vhost.trace_in(&party, message, extra_keys, queues);
+        self.copies.extend(copy);
     }
 
     /// Writes the record of a message that goes the last route, and gathers it.
@@ -306,6 +343,15 @@ impl Publisher {
     /// # Errors
     /// 541 if the log has failed: nothing was published.
     pub fn flush(&mut self) -> Result<LogPos, AmqpError> {
+        let end = self.flush_batch()?;
+        if !self.copies.is_empty() {
+            let copies = std::mem::take(&mut self.copies);
+            self.vhost.post_copies(copies)?;
+        }
+        Ok(end)
+    }
+
+    fn flush_batch(&mut self) -> Result<LogPos, AmqpError> {
         // Of an earlier batch, before anybody wanted to know.
         self.refused.clear();
         self.tally.flush();
@@ -422,6 +468,10 @@ impl Publisher {
     /// Follows the topology, and looks at the clock, once for a batch.
     fn begin_batch(&mut self) {
         self.stamped_ms = clock::now_ms();
+        self.tracing = self.vhost.is_tracing();
+        if self.tracing {
+            self.last.known = false;
+        }
         if self.grants.as_mut().is_some_and(Grants::refresh) {
             self.last.known = false;
         }
@@ -451,7 +501,7 @@ impl Publisher {
             let number = self.number_of(&queue);
             self.last.targets.push(number);
         }
-        self.last.known = extra_keys.is_empty() && self.routes.cacheable();
+        self.last.known = extra_keys.is_empty() && self.routes.cacheable() && !self.tracing;
         if self.last.known {
             self.last.exchange.clear();
             self.last.exchange.extend_from_slice(message.exchange());

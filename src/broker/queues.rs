@@ -360,6 +360,17 @@ impl Change<'_> {
             self.put(Table::Queues, &QueueRow::of(&queue, arguments));
         }
         self.topology.queues.insert(name.clone(), queue.clone());
+        let (told, arguments) = (queue.clone(), wanted.arguments.clone());
+        self.tell("queue.created", move |headers| {
+            headers
+                .text("name", &told.name)
+                .text("vhost", &told.vhost)
+                .text("type", told.kind.name())
+                .flag("durable", told.durable)
+                .flag("auto_delete", told.auto_delete)
+                .flag("exclusive", told.exclusive_to.is_some())
+                .table("arguments", &arguments);
+        });
         if let Some(rule) = queue.settings().options.dedup.clone() {
             self.add_window(WindowOf::Queue(name.clone()), rule, queue.durable);
         }
@@ -370,6 +381,10 @@ impl Change<'_> {
     pub(super) fn remove_queue(&mut self, queue: &QueueRef) {
         self.topology.queues.remove(&queue.name);
         self.changed = true;
+        let told = queue.clone();
+        self.tell("queue.deleted", move |headers| {
+            headers.text("name", &told.name).text("vhost", &told.vhost);
+        });
         if queue.durable {
             self.delete(Table::Queues, &QueueRow::of(queue, Bytes::new()));
         }

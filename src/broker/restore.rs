@@ -20,6 +20,7 @@ use super::alarms::{Alarms, SystemProbe};
 use super::arguments;
 use super::census::{Census, Node};
 use super::checkpoints::Checkpoints;
+use super::events::Events;
 use super::exchanges::ExchangeDeclaration;
 use super::pager::{self, Line, Pager};
 use super::parameters::Parameters;
@@ -32,7 +33,7 @@ use super::stats::{BrokerCounters, Course};
 use super::stores;
 use super::timers::Timers;
 use super::vhost::{Errands, Topology, Vhost};
-use super::{Broker, LogWatch};
+use super::{Broker, DEFAULT_VHOST, LogWatch};
 use crate::auth::{Backend, Directory, HashError, Logins};
 use crate::base::index::QueueState;
 use crate::base::{LogPos, Name, QueueId, Resource, clock};
@@ -80,6 +81,7 @@ impl Broker {
         let directory = directory(&recovered)?;
         let queue_ids = Arc::new(AtomicU64::new(0));
         let counters = Arc::new(BrokerCounters::default());
+        let events = Arc::new(Events::default());
         let pages = Arc::new(Line::default());
         let parameters = Parameters::restore(
             rows(&recovered, Table::Parameters)?,
@@ -94,6 +96,8 @@ impl Broker {
             let errands = Errands {
                 timers: Arc::clone(&timers),
                 pages: Arc::clone(&pages),
+                events: Arc::clone(&events),
+                event_exchange: config.events.exchange && name.as_str() == DEFAULT_VHOST,
             };
             let (queue_ids, counters) = (Arc::clone(&queue_ids), Arc::clone(&counters));
             let (log, node, policies) = (log.clone(), Arc::clone(&node), policies(&name));
@@ -140,6 +144,8 @@ impl Broker {
             alarms: Arc::new(Alarms::new(&config.alarms, Box::new(probe))),
             queue_ids,
             stack_policies: config.policies.stacking,
+            events,
+            event_exchange: config.events.exchange,
             counters,
             course: Course::default(),
         };

@@ -17,6 +17,8 @@ use smallvec::SmallVec;
 use super::arguments::PropertiesView;
 use super::census::Node;
 use super::dedup::{Seen, Window, WindowOf};
+use super::events::{self, Events, Headers};
+use super::firehose;
 use super::pager::Line;
 use super::policies::Policies;
 use super::replies::ReplyPort;
@@ -128,6 +130,9 @@ pub struct VhostSettings {
 pub(super) struct Errands {
     pub(super) timers: Arc<Timers>,
     pub(super) pages: Arc<Line>,
+    pub(super) events: Arc<Events>,
+    /// It has the exchange for events.
+    pub(super) event_exchange: bool,
 }
 
 /// A virtual host.
@@ -140,6 +145,8 @@ pub struct Vhost {
     node: Arc<Node>,
     /// It is deleted: nothing may change any more.
     deleted: AtomicBool,
+    /// Copies are made of what goes in and out.
+    pub(super) tracing: AtomicBool,
     topology: ArcSwap<Topology>,
     changes: Mutex<()>,
     pub(super) log: Log,
@@ -151,6 +158,8 @@ pub struct Vhost {
     /// Who takes replies, by name.
     pub(super) replies: DashMap<Name, ReplyPort>,
     queue_ids: Arc<AtomicU64>,
+    /// Exchanges that it has by itself.
+    predeclared: usize,
     /// Counts of exchanges, by name.
     pub(super) exchange_stats: DashMap<Name, Arc<ExchangeStats>>,
     pub(super) ended: Arc<Ended>,
@@ -165,7 +174,7 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
     ("amq.fanout", ExchangeKind::Fanout, false),
     ("amq.headers", ExchangeKind::Headers, false),
     ("amq.match", ExchangeKind::Headers, false),
-    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+    (firehose::EXCHANGE, ExchangeKind::Topic, true),
     ("amq.topic", ExchangeKind::Topic, false),
 ];
 
@@ -181,7 +190,9 @@ impl Vhost {
         node: Arc<Node>,
     ) -> Self {
         let mut topology = Topology::default();
-        for (name, kind, internal) in PREDECLARED {
+        let events = (events::EXCHANGE, ExchangeKind::Topic, true);
+        let events = errands.event_exchange.then_some(events);
+        for (name, kind, internal) in PREDECLARED.into_iter().chain(events) {
             topology.graph.insert(ExchangeSpec {
                 name: name.into(),
                 kind,
@@ -196,6 +207,7 @@ impl Vhost {
                 delayed: false,
             });
         }
+        let topology_len = topology.graph.exchange_count();
         let topology = ArcSwap::from_pointee(topology);
         Vhost {
             name,
@@ -204,6 +216,7 @@ impl Vhost {
             quota: Arc::default(),
             node,
             deleted: AtomicBool::new(false),
+            tracing: AtomicBool::new(false),
             topology,
             changes: Mutex::new(()),
             log,
@@ -213,7 +226,8 @@ impl Vhost {
             replies: DashMap::new(),
             queue_ids,
             exchange_stats: DashMap::new(),
-            ended: Arc::new(Ended::new(counters)),
+            ended: Arc::new(Ended::new(counters, errands.events)),
+            predeclared: topology_len,
             policies: ArcSwap::from_pointee(policies),
             policy_changes: Mutex::new(()),
         }
@@ -276,6 +290,7 @@ impl Vhost {
             changed: false,
             closed: Vec::new(),
             policies: None,
+            events: Vec::new(),
         }
     }
 
@@ -296,6 +311,7 @@ impl Vhost {
             changed,
             closed,
             policies,
+            events,
             ..
         } = draft;
         if !changed {
@@ -315,6 +331,9 @@ impl Vhost {
         topology.end = appended.as_ref().map_or(topology.end, |a| a.end());
         let end = topology.end;
         self.show(topology);
+        for (name, fill) in events {
+            self.ended.events.tell(name, fill);
+        }
         if let Some(policies) = policies {
             self.policies.store(policies);
         }
@@ -339,6 +358,9 @@ impl Vhost {
     }
 
     fn show(&self, topology: Topology) {
+        if let Some(exchange) = topology.graph.get(events::EXCHANGE.as_bytes()) {
+            self.ended.events.want(!exchange.is_unused());
+        }
         let size = |t: &Topology| (t.queues.len(), t.graph.exchange_count());
         let now = size(&topology);
         let before = size(&self.topology.swap(Arc::new(topology)));
@@ -360,7 +382,7 @@ impl Vhost {
 
     /// Whether there may be one more exchange. Those that every vhost has do not count.
     pub(super) fn check_exchange_limit(&self, name: &Name, count: usize) -> Result<(), AmqpError> {
-        let declared = count.saturating_sub(PREDECLARED.len()) as u64;
+        let declared = count.saturating_sub(self.predeclared) as u64;
         let all = self.node.exchanges.load(Ordering::Relaxed);
         let reached = self.limits.load().reached(Limit::Exchanges, declared);
         match reached.or_else(|| self.node.limits.reached(Limit::Exchanges, all)) {
@@ -388,9 +410,21 @@ pub(super) struct Change<'v> {
     pub(super) closed: Vec<QueueRef>,
     /// What the policies become.
     pub(super) policies: Option<Arc<Policies>>,
+    /// What it comes to, to be told once it is so.
+    events: Vec<(&'static str, Fill)>,
 }
 
+/// Writes the headers of an event.
+type Fill = Box<dyn FnOnce(&mut Headers)>;
+
 impl Change<'_> {
+    /// Tells of an event, if the change comes to be.
+    pub(super) fn tell(&mut self, name: &'static str, fill: impl FnOnce(&mut Headers) + 'static) {
+        if self.vhost.ended.events.are_wanted() {
+            self.events.push((name, Box::new(fill)));
+        }
+    }
+
     pub(super) fn put(&mut self, table: Table, row: &impl Row) {
         self.records.put(table, &row.key(), &row.value());
     }
@@ -408,6 +442,10 @@ impl Change<'_> {
             };
             self.changed = true;
             self.vhost.exchange_stats.remove(&name);
+            let (told, vhost) = (name.clone(), self.vhost.name().clone());
+            self.tell("exchange.deleted", move |headers| {
+                headers.text("name", &told).text("vhost", &vhost);
+            });
             if let Some(store) = gone.exchange.store() {
                 self.drop_hidden(store, RoleRow::Store);
             }

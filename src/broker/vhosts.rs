@@ -106,6 +106,19 @@ impl Broker {
         }
         let new = known.is_none();
         info!(target: "audit", by, vhost = %name, new, "vhost set");
+        if new {
+            self.events.tell("vhost.created", |headers| {
+                headers.text("name", name).by(by);
+            });
+            for exchange in self.vhost(name).iter().flat_map(|vhost| {
+                let topology = vhost.topology();
+                topology.graph.exchanges().cloned().collect::<Vec<_>>()
+            }) {
+                self.events.tell("exchange.created", |headers| {
+                    headers.exchange(exchange.spec(), name);
+                });
+            }
+        }
         Ok(Durably {
             value: new,
             end: *end,
@@ -196,6 +209,9 @@ impl Broker {
             vhost.close_queue(queue, &mut queue.lock());
         }
         info!(target: "audit", by, vhost = %name, queues = queues.len(), "vhost deleted");
+        self.events.tell("vhost.deleted", |headers| {
+            headers.text("name", name).by(by);
+        });
         self.close_seats(&AmqpError::vhost_deleted(name), |place| {
             place.vhost == *name
         });

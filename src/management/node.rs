@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::base::host;
+
 /// A listening socket.
 #[derive(Debug, Clone)]
 pub(super) struct Listening {
@@ -31,11 +33,8 @@ pub(super) struct Node {
 impl Node {
     /// This node, on this machine, from now on.
     pub(super) fn new(data_dir: PathBuf, listening: Vec<Listening>) -> Self {
-        let system = rustix::system::uname();
-        let host = system.nodename().to_string_lossy();
-        let host = host.split('.').next().unwrap_or_default();
         Node {
-            name: format!("warren@{host}"),
+            name: host::node_name(),
             started: Instant::now(),
             listening,
             data_dir,

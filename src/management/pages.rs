@@ -37,6 +37,7 @@ const PAGES: &[(&str, &str)] = pages![
     "views/connections.js",
     "views/definitions.js",
     "views/exchanges.js",
+    "views/messages.js",
     "views/overview.js",
     "views/policies.js",
     "views/queue.js",

@@ -1,13 +1,17 @@
 //! Every path of the API, with its verbs, and the handler behind it.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::{any, delete, get, post, put};
 
+use super::resources::policies::{OfOperators, OfUsers};
 use super::resources::{
     bindings, browse, channels, connections, consumers, definitions, exchanges, explain, health,
     limits, messages, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use super::{Context, pages};
+use crate::auth::{Permission, TopicPermission};
 
 /// The API and the pages.
 pub(super) fn api(context: Context) -> Router {
@@ -153,25 +157,18 @@ fn of_clients() -> Router<Context> {
 }
 
 fn of_policies() -> Router<Context> {
+    policies_at::<OfUsers>("/policies").merge(policies_at::<OfOperators>("/operator-policies"))
+}
+
+fn policies_at<K: policies::Kind>(path: &str) -> Router<Context> {
     Router::new()
-        .route("/policies", get(policies::all))
-        .route("/policies/{vhost}", get(policies::of_vhost))
+        .route(path, get(policies::all::<K>))
+        .route(&format!("{path}/{{vhost}}"), get(policies::of_vhost::<K>))
         .route(
-            "/policies/{vhost}/{name}",
-            get(policies::get)
-                .put(policies::set)
-                .delete(policies::delete),
-        )
-        .route("/operator-policies", get(policies::operator_all))
-        .route(
-            "/operator-policies/{vhost}",
-            get(policies::operator_of_vhost),
-        )
-        .route(
-            "/operator-policies/{vhost}/{name}",
-            get(policies::operator_get)
-                .put(policies::operator_set)
-                .delete(policies::operator_delete),
+            &format!("{path}/{{vhost}}/{{name}}"),
+            get(policies::get::<K>)
+                .put(policies::set::<K>)
+                .delete(policies::delete::<K>),
         )
 }
 
@@ -234,24 +231,33 @@ fn of_users() -> Router<Context> {
             "/users/{user}",
             get(users::get).put(users::set).delete(users::delete),
         )
-        .route("/users/{user}/permissions", get(permissions::of_user))
+        .route(
+            "/users/{user}/permissions",
+            get(permissions::of_user::<Arc<Permission>>),
+        )
         .route(
             "/users/{user}/topic-permissions",
-            get(permissions::topics_of_user),
+            get(permissions::of_user::<Arc<TopicPermission>>),
         )
-        .route("/vhosts/{vhost}/permissions", get(permissions::of_vhost))
+        .route(
+            "/vhosts/{vhost}/permissions",
+            get(permissions::of_vhost::<Arc<Permission>>),
+        )
         .route(
             "/vhosts/{vhost}/topic-permissions",
-            get(permissions::topics_of_vhost),
+            get(permissions::of_vhost::<Arc<TopicPermission>>),
         )
-        .route("/permissions", get(permissions::all))
+        .route("/permissions", get(permissions::all::<Arc<Permission>>))
         .route(
             "/permissions/{vhost}/{user}",
             get(permissions::get)
                 .put(permissions::set)
                 .delete(permissions::delete),
         )
-        .route("/topic-permissions", get(permissions::topics))
+        .route(
+            "/topic-permissions",
+            get(permissions::all::<Arc<TopicPermission>>),
+        )
         .route(
             "/topic-permissions/{vhost}/{user}",
             get(permissions::topics_between)

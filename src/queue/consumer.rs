@@ -82,6 +82,7 @@ pub trait ConsumerPort: Send + Sync {
 }
 
 /// What a consumer asks for when it subscribes.
+#[derive(Clone)]
 pub struct ConsumerSpec {
     /// Consumer tag, for listings.
     pub tag: Name,

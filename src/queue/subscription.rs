@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use super::consumer::{Consumer, ConsumerInfo, ConsumerKey, ConsumerSpec};
 use super::machine::Queue;
 use super::outcome::SubscribeError;
+use crate::base::Name;
 
 impl Queue {
     /// Adds a consumer. Nothing is delivered before the next [`Self::dispatch`] (A6.19).
@@ -51,6 +52,11 @@ impl Queue {
         }
         self.touch(now_ms);
         self.consumers.is_empty()
+    }
+
+    /// The tag of a consumer that is there.
+    pub fn consumer_tag(&mut self, key: ConsumerKey) -> Option<Name> {
+        self.consumer(key).map(|consumer| consumer.spec.tag.clone())
     }
 
     /// Its consumers, for listings.

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::support::raw::RawClient;
 use crate::support::{Broker, warren};
 
 fn ctl(dir: &Path, arguments: &[&str]) -> Output {
@@ -206,5 +207,160 @@ fn messages_are_seen_and_moved_without_a_consumer() {
     told(at, &["clear_queue_argument", "dead", "x-max-length"]);
     assert_eq!(told(at, &["-s", "explain", "dead"]), "");
     told(at, &["explain", "amq.topic", "--exchange"]);
+    broker.stop();
+}
+
+/// Each once, in an order in which each can succeed.
+const COMMANDS: &[&[&str]] = &[
+    &["add_user", "app", "secret"],
+    &["list_users"],
+    &["authenticate_user", "app", "secret"],
+    &["change_password", "app", "other"],
+    &["authenticate_user", "app", "other"],
+    &["hash_password", "secret"],
+    &["set_user_tags", "app", "management"],
+    &["set_permissions", "app", ".*", ".*", ".*"],
+    &["list_permissions"],
+    &["list_user_permissions", "app"],
+    &["set_topic_permissions", "app", "amq.topic", "^a", "^b"],
+    &["list_topic_permissions"],
+    &["list_user_topic_permissions", "app"],
+    &["clear_topic_permissions", "app", "amq.topic"],
+    &["clear_permissions", "app"],
+    &["set_user_limits", "app", r#"{"max-channels": 5}"#],
+    &["list_user_limits"],
+    &["clear_user_limits", "app", "max-channels"],
+    &["clear_password", "app"],
+    &["close_all_user_connections", "app", "a test"],
+    &["delete_user", "app"],
+    &[
+        "add_vhost",
+        "v",
+        "--tags",
+        "a,b",
+        "--default-queue-type",
+        "quorum",
+    ],
+    &["update_vhost_metadata", "v", "--description", "changed"],
+    &["list_vhosts", "name", "tags"],
+    &["set_vhost_limits", "-p", "v", r#"{"max-queues": 5}"#],
+    &["list_vhost_limits"],
+    &["clear_vhost_limits", "-p", "v"],
+    &["trace_on", "-p", "v"],
+    &["trace_off", "-p", "v"],
+    &["delete_vhost", "v"],
+    &[
+        "set_policy",
+        "p",
+        "^q",
+        r#"{"max-length": 5}"#,
+        "--priority",
+        "-1",
+        "--apply-to",
+        "queues",
+    ],
+    &["list_policies"],
+    &["set_operator_policy", "o", "^q", r#"{"max-length": 9}"#],
+    &["list_operator_policies"],
+    &["explain", "q"],
+    &["clear_policy", "p"],
+    &["clear_operator_policy", "o"],
+    &["set_queue_argument", "q", "x-max-length", "7"],
+    &["clear_queue_argument", "q", "x-max-length"],
+    &["set_parameter", "shovel", "s", r#"{"src-uri": "amqp://"}"#],
+    &["list_parameters"],
+    &["clear_parameter", "shovel", "s"],
+    &["set_global_parameter", "g", r#"{"a": 1}"#],
+    &["list_global_parameters"],
+    &["clear_global_parameter", "g"],
+    &[
+        "list_queues",
+        "name",
+        "messages",
+        "consumers",
+        "--formatter",
+        "pretty_table",
+    ],
+    &["list_exchanges", "--formatter", "csv"],
+    &["list_bindings", "--formatter", "json_stream"],
+    &["list_connections", "user", "peer_host", "state"],
+    &["list_channels"],
+    &["list_consumers"],
+    &["peek", "q"],
+    &["search", "q", "x", "--regex"],
+    &["move", "q", "--to-queue", "q", "--count", "1"],
+    &["route", "explain", "amq.direct", "k"],
+    &["purge_queue", "q"],
+    &["export_definitions", "-"],
+    &["status", "--formatter", "json"],
+    &["top", "--count", "1", "--rows", "3"],
+    &["environment"],
+    &["ping"],
+    &["version"],
+    &["set_cluster_name", "hutch"],
+    &["await_startup"],
+    &["alarms"],
+    &["listeners"],
+    &["check_alarms"],
+    &["check_running"],
+    &["check_protocol_listener", "amqp"],
+    &["check_port_connectivity"],
+    &["check_virtual_hosts"],
+    &[
+        "check_certificate_expiration",
+        "--within",
+        "1",
+        "--unit",
+        "months",
+    ],
+    &["close_all_connections", "a test", "--only-vhost"],
+    &["delete_queue", "q", "--if-empty", "--if-unused"],
+    &["completion", "bash"],
+    &["completion", "fish"],
+    &["man_page"],
+    &["help"],
+];
+
+/// Those that need something of the broker at hand, which the tests here give them.
+const ELSEWHERE: [&str; 4] = [
+    "check_port_listener",
+    "close_connection",
+    "delete-message",
+    "import_definitions",
+];
+
+#[test]
+fn a13_every_command_does_its_work_once() {
+    let dir = TempDir::new().unwrap();
+    let at = dir.path();
+    let broker = broker(at);
+    let definitions = at.join("definitions.json");
+    let text = r#"{"queues":[{"name":"q","vhost":"/","durable":true,"auto_delete":false,"arguments":{}}]}"#;
+    std::fs::write(&definitions, text).unwrap();
+    told(at, &["import_definitions", definitions.to_str().unwrap()]);
+    let port = broker.address().port().to_string();
+    told(at, &["check_port_listener", &port]);
+    let mut client = RawClient::open(broker.address());
+    let name = told(at, &["-s", "list_connections", "pid"]);
+    told(at, &["close_connection", name.trim(), "a test"]);
+    let (code, text) = client.closed();
+    assert_eq!((code, text.contains("a test")), (320, true), "{text}");
+    for command in COMMANDS {
+        told(at, command);
+    }
+    let help = told(at, &["help"]);
+    let listed = help.split("Commands:\n").nth(1).unwrap();
+    let listed = listed.split("\n\n").next().unwrap().lines();
+    let names: Vec<&str> = listed
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() > 70, "{help}");
+    for name in names {
+        let is_run = COMMANDS.iter().any(|command| command[0] == name);
+        assert!(
+            is_run || ELSEWHERE.contains(&name),
+            "{name} is run by no test"
+        );
+    }
     broker.stop();
 }

@@ -197,7 +197,11 @@ pub(crate) enum Command {
         description: String,
         #[arg(long, default_value = "", value_name = "TAG,TAG")]
         tags: String,
-        #[arg(long, value_name = "TYPE")]
+        #[arg(
+            long = "default-queue-type",
+            alias = "default_queue_type",
+            value_name = "TYPE"
+        )]
         default_queue_type: Option<String>,
     },
     /// Delete a vhost and everything in it
@@ -211,7 +215,11 @@ pub(crate) enum Command {
         description: Option<String>,
         #[arg(long, value_name = "TAG,TAG")]
         tags: Option<String>,
-        #[arg(long, value_name = "TYPE")]
+        #[arg(
+            long = "default-queue-type",
+            alias = "default_queue_type",
+            value_name = "TYPE"
+        )]
         default_queue_type: Option<String>,
     },
     /// Limit the vhost, as JSON: {"max-connections": 10, "max-queues": 100}
@@ -287,10 +295,10 @@ pub(crate) enum Command {
     DeleteQueue {
         name: String,
         /// Only if it is empty
-        #[arg(short = 'e', long)]
+        #[arg(short = 'e', long = "if-empty", alias = "if_empty")]
         if_empty: bool,
         /// Only if nobody consumes from it
-        #[arg(short = 'u', long)]
+        #[arg(short = 'u', long = "if-unused", alias = "if_unused")]
         if_unused: bool,
     },
     /// Drop a queue's ready messages
@@ -331,7 +339,7 @@ pub(crate) enum Command {
     CloseAllConnections {
         reason: String,
         /// Only those to --vhost
-        #[arg(long)]
+        #[arg(long = "only-vhost", alias = "only_vhost")]
         only_vhost: bool,
     },
     /// Close all connections of a user
@@ -522,6 +530,16 @@ mod tests {
                     arg.get_id(),
                     sub.get_name()
                 );
+            }
+        }
+    }
+
+    /// Commands are parted by underscores, flags by dashes, as rabbitmqctl's.
+    #[test]
+    fn a13_flags_are_parted_by_dashes() {
+        for sub in Args::command().get_subcommands() {
+            for flag in sub.get_arguments().filter_map(|arg| arg.get_long()) {
+                assert!(!flag.contains('_'), "--{flag} of {}", sub.get_name());
             }
         }
     }

@@ -175,9 +175,19 @@ impl Vhost {
         let policy = Policy::new(spec, kind)?;
         let row = PolicyRow::of(self.name(), &policy);
         let change = |policies: &mut Policies| policies.set(kind, policy);
-        Ok(self.change_policies(change, |records| {
+        let done = self.change_policies(change, |records| {
             records.put(table(kind), &row.key(), &row.value());
-        })?)
+        })?;
+        self.ended.events.tell(events_of(kind).0, |headers| {
+            headers
+                .text("name", &spec.name)
+                .text("vhost", self.name())
+                .text("pattern", &spec.pattern)
+                .text("apply-to", &spec.apply_to)
+                .number("priority", spec.priority)
+                .json("definition", &spec.definition);
+        });
+        Ok(done)
     }
 
     /// Deletes a policy, and takes back what it did. Whether there was one.
@@ -192,6 +202,9 @@ impl Vhost {
                 records.delete(table(kind), &row.key());
             },
         )?;
+        self.ended.events.tell(events_of(kind).1, |headers| {
+            headers.text("name", name).text("vhost", self.name());
+        });
         Ok(Durably {
             value: true,
             end: done.end,
@@ -328,6 +341,14 @@ impl super::vhost::Change<'_> {
                 .graph
                 .set_alternate(name.as_bytes(), alternate);
         }
+    }
+}
+
+/// What it is called to set one, and to clear it.
+const fn events_of(kind: PolicyKind) -> (&'static str, &'static str) {
+    match kind {
+        PolicyKind::User => ("policy.set", "policy.cleared"),
+        PolicyKind::Operator => ("operator.policy.set", "operator.policy.cleared"),
     }
 }
 

@@ -98,9 +98,9 @@ pub struct ConnectionStats {
     writes: Counter,
     /// Octets that wait to be written.
     pub send_pending_bytes: Counter,
-    /// It has published under an alarm, and is not read until that is over (A1.15).
+    /// It has published under an alarm or beyond a quota, and is not read until that is over (A1.15).
     pub blocked: AtomicBool,
-    /// When it was last held back for want of room in the log or by a quota, in ms since 1970.
+    /// When it was last held back for want of room in the log, in ms since 1970.
     held_at_ms: AtomicU64,
     channels: Mutex<BTreeMap<u16, Arc<ChannelStats>>>,
     history: Mutex<Option<History<Traffic>>>,
@@ -132,7 +132,7 @@ impl ConnectionStats {
         let _ = self.ended.set(ended);
     }
 
-    /// It is held back, though not by an alarm (A1.16).
+    /// It is held back, though neither by an alarm nor by a quota (A1.16).
     pub fn held_back(&self) {
         self.held_at_ms.store(clock::now_ms(), Ordering::Relaxed);
     }
@@ -210,6 +210,7 @@ impl ConnectionStats {
         self.channels.lock().insert(number, Arc::clone(&channel));
         if let Some(ended) = self.ended.get() {
             ended.broker.channels_opened.add(1);
+            self.tell_channel("channel.created", number, ended);
         }
         OpenChannel {
             channel,
@@ -246,9 +247,34 @@ impl ConnectionStats {
         }
     }
 
+    fn tell_channel(&self, event: &'static str, number: u16, ended: &Ended) {
+        ended.events.tell(event, |headers| {
+            let connection = self.name();
+            headers
+                .text("name", &format!("{connection} ({number})"))
+                .text("connection", &connection)
+                .number("number", number);
+            if let Some(details) = self.details() {
+                headers
+                    .text("user", &details.user)
+                    .text("vhost", &details.vhost)
+                    .by(&details.user);
+            }
+        });
+    }
+
     pub(in crate::broker) fn close(&self) {
         if let Some(ended) = self.ended.get() {
             ended.broker.connections_closed.add(1);
+            ended.events.tell("connection.closed", |headers| {
+                headers.ends(self);
+                if let Some(details) = self.details() {
+                    headers
+                        .text("user", &details.user)
+                        .text("vhost", &details.vhost)
+                        .table("client_properties", &details.client_properties);
+                }
+            });
             ended.counts.lock().traffic += self.traffic();
         }
     }
@@ -390,6 +416,7 @@ impl Drop for OpenChannel {
         drop(channels);
         if let Some(ended) = connection.ended.get() {
             ended.broker.channels_closed.add(1);
+            connection.tell_channel("channel.closed", self.channel.number, ended);
             ended.counts.lock().channels += self.channel.counts();
         }
     }

@@ -23,6 +23,7 @@ pub use overview::{ObjectTotals, Overview, OverviewSample};
 pub(super) use sampler::Course;
 pub use views::QueueView;
 
+use super::events::Events;
 use crate::base::counter::SharedCounter;
 use crate::queue::{QueueCounts, QueueKind};
 
@@ -49,9 +50,11 @@ pub struct BrokerCounters {
     pub logins_failed: SharedCounter,
 }
 
-/// What connections, channels and queues of a vhost had counted when they ended.
+/// What connections, channels and queues of a vhost had counted when they ended, and where they tell
+/// that they do.
 pub(super) struct Ended {
     pub(super) broker: Arc<BrokerCounters>,
+    pub(super) events: Arc<Events>,
     pub(super) counts: Mutex<EndedCounts>,
 }
 
@@ -74,9 +77,10 @@ impl EndedCounts {
 }
 
 impl Ended {
-    pub(super) fn new(broker: Arc<BrokerCounters>) -> Self {
+    pub(super) fn new(broker: Arc<BrokerCounters>, events: Arc<Events>) -> Self {
         Ended {
             broker,
+            events,
             counts: Mutex::default(),
         }
     }

@@ -20,7 +20,7 @@ use crate::amqp;
 use crate::base::limits::HTTP_MESSAGES_MAX;
 use crate::base::reply::ApiError;
 use crate::base::{Access as Right, ConnectionId, Resource};
-use crate::broker::{Publisher, QueueDeclaration, Routed, Settle};
+use crate::broker::{Party, Publisher, QueueDeclaration, Routed, Settle};
 use crate::codec::RawTable;
 use crate::message::Message;
 use crate::queue::{Effects, Got};
@@ -143,13 +143,25 @@ pub(in super::super) async fn get(
     };
     vhost.not_locked(&queue, ConnectionId::NONE)?;
     let mut slots = Vec::new();
-    let mut messages = Vec::new();
-    while messages.len() < count {
+    let mut received = Vec::new();
+    while received.len() < count {
         let Some(got) = vhost.get(&queue, false)? else {
             break;
         };
         slots.push(got.slot);
-        messages.push(shown.json(&got));
+        received.push(got);
+    }
+    let messages: Vec<Value> = received.iter().map(|got| shown.json(got)).collect();
+    if vhost.is_tracing() {
+        let to = Party {
+            connection: None,
+            channel: 0,
+            user: access.user().clone(),
+        };
+        let copies = received
+            .iter()
+            .filter_map(|got| vhost.trace_out(&to, &queue.name, &got.message, got.redelivered));
+        vhost.post_copies(copies.collect())?;
     }
     let end = vhost.settle(&queue, slots, how, &mut Effects::default())?;
     context.broker.durable(end).await?;

@@ -16,7 +16,7 @@ use super::super::object::{Columns, Object};
 use super::super::query::{ListQuery, Params};
 use super::exchanges::name_of;
 use super::{put, users};
-use crate::auth::{Pattern, Permission, TopicPermission};
+use crate::auth::{Account, Directory, Pattern, Permission, TopicPermission};
 use crate::base::Name;
 use crate::base::reply::ApiError;
 use crate::broker::Vhost;
@@ -79,38 +79,72 @@ fn existing(context: &Context, name: &str) -> Result<Arc<Vhost>, ApiError> {
     context.broker.vhost(name).ok_or_else(ApiError::not_found)
 }
 
-/// GET /permissions
-pub(in super::super) async fn all(
+/// Permissions or topic permissions: their lists are made alike.
+pub(in super::super) trait Granted: Item + Sized + 'static {
+    fn vhost(&self) -> &Name;
+    fn in_directory(directory: &Directory) -> Vec<Self>;
+    fn of(account: &Account) -> Vec<Self>;
+}
+
+impl Granted for Arc<Permission> {
+    fn vhost(&self) -> &Name {
+        &self.vhost
+    }
+
+    fn in_directory(directory: &Directory) -> Vec<Self> {
+        directory.permissions().cloned().collect()
+    }
+
+    fn of(account: &Account) -> Vec<Self> {
+        account.permissions().cloned().collect()
+    }
+}
+
+impl Granted for Arc<TopicPermission> {
+    fn vhost(&self) -> &Name {
+        &self.vhost
+    }
+
+    fn in_directory(directory: &Directory) -> Vec<Self> {
+        directory.topic_permissions().cloned().collect()
+    }
+
+    fn of(account: &Account) -> Vec<Self> {
+        account.topic_permissions().cloned().collect()
+    }
+}
+
+/// GET /permissions, /topic-permissions
+pub(in super::super) async fn all<P: Granted>(
     State(context): State<Context>,
     _: Access<Administrator>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    let directory = context.broker.directory();
-    list(directory.permissions().cloned().collect(), query)
+    list(P::in_directory(&context.broker.directory()), query)
 }
 
-/// GET /users/:user/permissions
-pub(in super::super) async fn of_user(
+/// GET /users/:user/permissions, /users/:user/topic-permissions
+pub(in super::super) async fn of_user<P: Granted>(
     State(context): State<Context>,
     _: Access<Administrator>,
     Path(user): Path<String>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
     let account = users::find(&context, &user)?;
-    list(account.permissions().cloned().collect(), query)
+    list(P::of(&account), query)
 }
 
-/// GET /vhosts/:vhost/permissions
-pub(in super::super) async fn of_vhost(
+/// GET /vhosts/:vhost/permissions, /vhosts/:vhost/topic-permissions
+pub(in super::super) async fn of_vhost<P: Granted>(
     State(context): State<Context>,
     _: Access<Administrator>,
     Path(vhost): Path<String>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
     let vhost = existing(&context, &vhost)?;
-    let directory = context.broker.directory();
-    let found = directory.permissions().filter(|p| p.vhost == *vhost.name());
-    list(found.cloned().collect(), query)
+    let mut found = P::in_directory(&context.broker.directory());
+    found.retain(|one| one.vhost() == vhost.name());
+    list(found, query)
 }
 
 /// GET /permissions/:vhost/:user
@@ -167,41 +201,6 @@ pub(in super::super) async fn delete(
         .broker
         .delete_permission(&user, &vhost, access.user());
     gone(context.durably(done).await?)
-}
-
-/// GET /topic-permissions
-pub(in super::super) async fn topics(
-    State(context): State<Context>,
-    _: Access<Administrator>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let directory = context.broker.directory();
-    list(directory.topic_permissions().cloned().collect(), query)
-}
-
-/// GET /users/:user/topic-permissions
-pub(in super::super) async fn topics_of_user(
-    State(context): State<Context>,
-    _: Access<Administrator>,
-    Path(user): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let account = users::find(&context, &user)?;
-    list(account.topic_permissions().cloned().collect(), query)
-}
-
-/// GET /vhosts/:vhost/topic-permissions
-pub(in super::super) async fn topics_of_vhost(
-    State(context): State<Context>,
-    _: Access<Administrator>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let vhost = existing(&context, &vhost)?;
-    let directory = context.broker.directory();
-    let all = directory.topic_permissions();
-    let found = all.filter(|p| p.vhost == *vhost.name());
-    list(found.cloned().collect(), query)
 }
 
 /// GET /topic-permissions/:vhost/:user

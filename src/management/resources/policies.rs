@@ -58,19 +58,6 @@ fn items(kind: PolicyKind, vhosts: Vec<Arc<Vhost>>) -> Vec<PolicyItem> {
     vhosts.into_iter().flat_map(of_vhost).collect()
 }
 
-fn one(context: &Context, kind: PolicyKind, vhost: &str, name: &str) -> Result<Response, ApiError> {
-    let vhost = context
-        .broker
-        .vhost(vhost)
-        .ok_or_else(ApiError::not_found)?;
-    let policy = vhost.policy(kind, name).ok_or_else(ApiError::not_found)?;
-    let item = PolicyItem {
-        vhost: vhost.name().clone(),
-        policy,
-    };
-    Ok(Json(item.json(&Columns::ALL)).into_response())
-}
-
 /// A policy from a request.
 fn spec(name: String, body: &Fields) -> Result<PolicySpec, ApiError> {
     body.require(&["pattern", "definition"])?;
@@ -83,128 +70,87 @@ fn spec(name: String, body: &Fields) -> Result<PolicySpec, ApiError> {
     })
 }
 
-async fn set_one<L: Level>(
-    context: Context,
-    access: Access<L>,
-    kind: PolicyKind,
-    (vhost, name): (String, String),
+/// Policies, or operator policies: the paths of both do the same.
+pub(in super::super) trait Kind: Send + Sync + 'static {
+    const KIND: PolicyKind;
+    /// Who may set them.
+    type Setter: Level;
+}
+
+/// Those of `/policies`.
+pub(in super::super) struct OfUsers;
+/// Those of `/operator-policies`.
+pub(in super::super) struct OfOperators;
+
+impl Kind for OfUsers {
+    const KIND: PolicyKind = PolicyKind::User;
+    type Setter = Policymaker;
+}
+
+impl Kind for OfOperators {
+    const KIND: PolicyKind = PolicyKind::Operator;
+    type Setter = Administrator;
+}
+
+/// GET /policies
+pub(in super::super) async fn all<K: Kind>(
+    State(context): State<Context>,
+    access: Access<Management>,
+    query: ListQuery,
+) -> Result<Response, ApiError> {
+    list(items(K::KIND, access.visible(&context)), query)
+}
+
+/// GET /policies/:vhost
+pub(in super::super) async fn of_vhost<K: Kind>(
+    State(context): State<Context>,
+    access: Access<Management>,
+    Path(vhost): Path<String>,
+    query: ListQuery,
+) -> Result<Response, ApiError> {
+    let vhosts = vec![access.look(&context, &vhost)?];
+    list(items(K::KIND, vhosts), query)
+}
+
+/// GET /policies/:vhost/:name
+pub(in super::super) async fn get<K: Kind>(
+    State(context): State<Context>,
+    access: Access<Management>,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let vhost = access.look(&context, &vhost)?;
+    let policy = vhost.policy(K::KIND, &name);
+    let item = PolicyItem {
+        vhost: vhost.name().clone(),
+        policy: policy.ok_or_else(ApiError::not_found)?,
+    };
+    Ok(Json(item.json(&Columns::ALL)).into_response())
+}
+
+/// PUT /policies/:vhost/:name
+pub(in super::super) async fn set<K: Kind>(
+    State(context): State<Context>,
+    access: Access<K::Setter>,
+    Path((vhost, name)): Path<(String, String)>,
     body: Fields,
 ) -> Result<StatusCode, ApiError> {
     let (vhost, _) = access.enter(&context, &vhost)?;
-    let is_new = vhost.policy(kind, &name).is_none();
+    let is_new = vhost.policy(K::KIND, &name).is_none();
     let spec = spec(name, &body)?;
-    context.durably(vhost.set_policy(kind, &spec)).await?;
+    context.durably(vhost.set_policy(K::KIND, &spec)).await?;
     Ok(put(is_new))
 }
 
-async fn delete_one<L: Level>(
-    context: Context,
-    access: Access<L>,
-    kind: PolicyKind,
-    (vhost, name): (String, String),
+/// DELETE /policies/:vhost/:name
+pub(in super::super) async fn delete<K: Kind>(
+    State(context): State<Context>,
+    access: Access<K::Setter>,
+    Path((vhost, name)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let (vhost, _) = access.enter(&context, &vhost)?;
-    let deleted = vhost.delete_policy(kind, &Name::from(name));
+    let deleted = vhost.delete_policy(K::KIND, &Name::from(name));
     match context.durably(deleted).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::not_found()),
     }
-}
-
-/// GET /policies
-pub(in super::super) async fn all(
-    State(context): State<Context>,
-    access: Access<Management>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    list(items(PolicyKind::User, access.visible(&context)), query)
-}
-
-/// GET /policies/:vhost
-pub(in super::super) async fn of_vhost(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let vhosts = vec![access.look(&context, &vhost)?];
-    list(items(PolicyKind::User, vhosts), query)
-}
-
-/// GET /policies/:vhost/:name
-pub(in super::super) async fn get(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path((vhost, name)): Path<(String, String)>,
-) -> Result<Response, ApiError> {
-    access.look(&context, &vhost)?;
-    one(&context, PolicyKind::User, &vhost, &name)
-}
-
-/// PUT /policies/:vhost/:name
-pub(in super::super) async fn set(
-    State(context): State<Context>,
-    access: Access<Policymaker>,
-    Path(path): Path<(String, String)>,
-    body: Fields,
-) -> Result<StatusCode, ApiError> {
-    set_one(context, access, PolicyKind::User, path, body).await
-}
-
-/// DELETE /policies/:vhost/:name
-pub(in super::super) async fn delete(
-    State(context): State<Context>,
-    access: Access<Policymaker>,
-    Path(path): Path<(String, String)>,
-) -> Result<StatusCode, ApiError> {
-    delete_one(context, access, PolicyKind::User, path).await
-}
-
-/// GET /operator-policies
-pub(in super::super) async fn operator_all(
-    State(context): State<Context>,
-    access: Access<Management>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    list(items(PolicyKind::Operator, access.visible(&context)), query)
-}
-
-/// GET /operator-policies/:vhost
-pub(in super::super) async fn operator_of_vhost(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let vhosts = vec![access.look(&context, &vhost)?];
-    list(items(PolicyKind::Operator, vhosts), query)
-}
-
-/// GET /operator-policies/:vhost/:name
-pub(in super::super) async fn operator_get(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path((vhost, name)): Path<(String, String)>,
-) -> Result<Response, ApiError> {
-    access.look(&context, &vhost)?;
-    one(&context, PolicyKind::Operator, &vhost, &name)
-}
-
-/// PUT /operator-policies/:vhost/:name
-pub(in super::super) async fn operator_set(
-    State(context): State<Context>,
-    access: Access<Administrator>,
-    Path(path): Path<(String, String)>,
-    body: Fields,
-) -> Result<StatusCode, ApiError> {
-    set_one(context, access, PolicyKind::Operator, path, body).await
-}
-
-/// DELETE /operator-policies/:vhost/:name
-pub(in super::super) async fn operator_delete(
-    State(context): State<Context>,
-    access: Access<Administrator>,
-    Path(path): Path<(String, String)>,
-) -> Result<StatusCode, ApiError> {
-    delete_one(context, access, PolicyKind::Operator, path).await
 }

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tracing::info;
 
 use super::super::Context;
 use super::super::access::{Access, Administrator, Management};
@@ -54,6 +55,7 @@ impl Item for VhostItem {
             .put("tags", tags.clone())
             .put("default_queue_type", queue_type)
             .put("protected_from_deletion", settings.protected)
+            .put("tracing", self.vhost.is_tracing())
             .put_with("metadata", || {
                 let mut metadata = json!({ "description": settings.description, "tags": tags });
                 if let (Some(kind), Some(fields)) =
@@ -136,6 +138,22 @@ pub(in super::super) async fn set(
     body: Fields,
 ) -> Result<StatusCode, ApiError> {
     let name = Name::from(name);
+    let tracing = match body.get("tracing") {
+        None => None,
+        Some(_) => Some(body.boolean("tracing", false)?),
+    };
+    let others = [
+        "description",
+        "tags",
+        "default_queue_type",
+        "protected_from_deletion",
+    ];
+    if let (Some(on), Some(vhost)) = (tracing, context.broker.vhost(&name))
+        && others.iter().all(|field| body.get(field).is_none())
+    {
+        trace(&vhost, on, access.user());
+        return Ok(StatusCode::NO_CONTENT);
+    }
     let settings = settings(&body)?;
     let done = context.broker.put_vhost(&name, settings, access.user());
     let is_new = context.durably(done).await?;
@@ -144,7 +162,7 @@ pub(in super::super) async fn set(
         let all = || Pattern::new(".*").unwrap_or_else(|_| Pattern::nothing());
         let permission = Permission {
             user: access.user().clone(),
-            vhost: name,
+            vhost: name.clone(),
             configure: all(),
             write: all(),
             read: all(),
@@ -152,7 +170,16 @@ pub(in super::super) async fn set(
         let done = context.broker.put_permission(permission, access.user());
         context.durably(done).await?;
     }
+    if let (Some(on), Some(vhost)) = (tracing, context.broker.vhost(&name)) {
+        trace(&vhost, on, access.user());
+    }
     Ok(put(is_new))
+}
+
+/// Turns the firehose on or off.
+fn trace(vhost: &Vhost, on: bool, by: &Name) {
+    info!(target: "audit", %by, vhost = %vhost.name(), on, "firehose");
+    vhost.set_tracing(on);
 }
 
 fn settings(body: &Fields) -> Result<VhostSettings, ApiError> {

@@ -57,6 +57,7 @@ export function exchange({ address: state, body }) {
       { kind: "danger", done: "The exchange is deleted.", sure: { question: `Delete exchange ${name}?`, detail: "Its bindings go with it.", action: "Delete it" } })),
     h("div.grid", facts, rates.root), h("h3", "Bindings"), bindings,
     name !== "" && h("details.card", h("summary", "Add a binding from here"), bindForm(vhost, name)),
+    h("details.card", h("summary", "Where would a message go?"), routeForm(vhost, name)),
     h("details.card", h("summary", "Publish a message"), publishForm(vhost, name)));
   return {
     async refresh(signal) {
@@ -110,4 +111,26 @@ export function publishForm(vhost, name, routingKey = "") {
       document.dispatchEvent(new Event("refresh"));
     },
   });
+}
+
+/** Asks for the way of a message that is not sent. */
+function routeForm(vhost, name) {
+  const found = h("div");
+  const ask = form({
+    fields: [{ name: "routing_key", label: "Routing key" }, { name: "headers", label: "Headers", type: "area", hint: "One a line: name = value" }],
+    action: "Explain",
+    async submit({ routing_key, headers }) {
+      const way = await post(`warren/exchanges/${address(vhost, name)}/route`, { routing_key, properties: { headers: parseArguments(headers) } });
+      const queue = (to) => h("a", { href: `#/queues/${part(vhost)}/${part(to)}` }, to);
+      replace(found,
+        h("p", way.queues.length ? ["It reaches ", way.queues.map((to, n) => [n > 0 && ", ", queue(to)])] : "It reaches no queue."),
+        way.steps.map((step) => h("article.message",
+          h("div", h("b", step.exchange), ` (${step.type}) `, badge(step.came_by), step.by_chance && badge("by chance", "Another time it may be another"), step.held_back && badge("held back", "Until its delay is over", "warn"), h("span.faint", ` ${step.passed.length} of ${step.bindings} bindings`),
+            step.alternate_exchange && badge(`alternate exchange ${step.alternate_exchange.name}: ${step.alternate_exchange.is}`)),
+          step.passed.length > 0 && rows([
+            { title: "Binding key", cell: (b) => h("code", b.routing_key) }, { title: "Arguments", wide: true, cell: (b) => table(b.arguments) }, { title: "To", cell: (b) => [badge(b.destination_type), b.destination_type === "queue" ? queue(b.destination) : b.destination] }, { title: "For key", cell: (b) => b.keys.join(", ") },
+          ], step.passed, ""))));
+    },
+  });
+  return h("div", ask, found);
 }

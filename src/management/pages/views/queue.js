@@ -1,10 +1,11 @@
 // One queue: what waits in it, who takes it, where it comes from, and what rules it.
 import { get, part, post, remove } from "../api.js";
 import { chart, levelsOf } from "../chart.js";
-import { badge, bytes, count, exchangeName, h, replace, short, table } from "../dom.js";
+import { badge, bytes, count, h, replace, short, table } from "../dom.js";
 import { act, form } from "../forms.js";
 import { rows } from "../list.js";
 import { bindingRows, publishForm } from "./exchanges.js";
+import { browse, message, moveForm } from "./messages.js";
 import { flows } from "./overview.js";
 import { features } from "./queues.js";
 
@@ -27,6 +28,8 @@ export function queue({ address, body }) {
       act("Delete queue", () => remove(path).then(() => { location.hash = "#/queues"; }), { kind: "danger", done: "The queue is deleted.", sure: { question: `Delete queue ${name}?`, detail: "Its messages and bindings go with it.", action: "Delete it" } }))),
     figures, h("div.grid", depth.root, rates.root), h("div.grid", facts, rules),
     h("h3", "Consumers"), consumers, h("h3", "Bindings"), bindings,
+    h("details.card", h("summary", "Look at messages"), browse(at)),
+    h("details.card", h("summary", "Move messages"), moveForm(at)),
     h("details.card", h("summary", "Get messages"), take(at)),
     h("details.card", h("summary", "Publish a message here"), publishForm(vhost, "", name)));
 
@@ -70,15 +73,9 @@ function take(at) {
     action: "Get",
     async submit({ ackmode, count: most }) {
       const messages = await post(`queues/${at}/get`, { ackmode, count: most ?? 1, encoding: "auto", truncate: 50000 });
-      replace(found, messages.length ? messages.map(message) : h("p.faint", "No message is ready."));
+      replace(found, messages.length ? messages.map((m) => message(m)) : h("p.faint", "No message is ready."));
       document.dispatchEvent(new Event("refresh"));
     },
   });
   return h("div", ask, found);
-}
-
-function message(m) {
-  return h("article.message",
-    h("div", m.redelivered && badge("redelivered", "", "warn"), h("span.faint", `${exchangeName(m.exchange)} → `), h("code", m.routing_key), h("span.faint", ` ${bytes(m.payload_bytes)}`)),
-    table(m.properties), h("pre", m.payload_encoding === "base64" ? `(base64) ${m.payload}` : m.payload));
 }

@@ -17,6 +17,7 @@ export function vhosts({ address, body }) {
       { title: "Unacked", sort: "messages_unacknowledged", num: true, cell: (v) => short(v.messages_unacknowledged) },
       { title: "Publish", sort: "message_stats.publish_details.rate", num: true, cell: (v) => rate(v.message_stats?.publish_details?.rate) },
       { title: "Deliver", sort: "message_stats.deliver_get_details.rate", num: true, cell: (v) => rate(v.message_stats?.deliver_get_details?.rate) },
+      { title: "Firehose", cell: (v) => act(v.tracing ? "Turn off" : "Turn on", () => put(`vhosts/${part(v.name)}`, { tracing: !v.tracing }), { title: "Copies of all messages to amq.rabbitmq.trace", done: v.tracing ? "No more copies are made." : "Copies go to amq.rabbitmq.trace." }) },
       { title: "", cell: (v) => act("Delete", () => remove(`vhosts/${part(v.name)}`), { kind: "danger", done: "The vhost is deleted.", sure: { question: `Delete vhost ${v.name}?`, detail: "All its exchanges, queues and messages go with it, and its connections are closed.", action: "Delete everything in it" } }) },
     ],
   }, address);
