@@ -68,12 +68,12 @@ const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    forget_path();
+    set_environment();
     let config = match configure(flags) {
         Ok(config) => config,
         Err(fault) => return complain(&fault, MISUSED),
     };
-    // sled warns of what `forget_path` did.
+    // sled warns of what `set_environment` did.
     match EnvFilter::try_new(format!("sled=error,{}", config.log)) {
         Ok(filter) => tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -89,20 +89,31 @@ fn main() -> ExitCode {
     }
 }
 
-/// Starts over in the same process with a PATH that leads nowhere.
+/// Starts over in the same process with another environment, as these are read before `main`:
 ///
-/// Whenever sled opens it runs the command `sync`, twice, which waits until all file systems of the
-/// machine have written everything out: on a busy machine that takes minutes. Warren needs none of it,
-/// as the log is the truth and is synced by itself. A command that is not found is no fault to sled.
-fn forget_path() {
+/// * A PATH that leads nowhere. Whenever sled opens it runs the command `sync`, twice, which waits until all
+///   file systems of the machine have written everything out: on a busy machine that takes minutes.
+///   Warren needs none of it, as the log is the truth and is synced by itself. A command that is not found
+///   is no fault to sled.
+/// * What the allocator keeps. By default it takes huge pages, which a few small objects keep whole, and holds
+///   what was freed for a second, after which threads that have nothing to do give nothing
+///   back: a burst would stay in memory until the next one.
+fn set_environment() {
     use std::os::unix::process::CommandExt;
     const NOWHERE: &str = "/dev/null";
+    const ALLOCATOR: [(&str, &str); 2] =
+        [("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_PURGE_DELAY", "100")];
     if std::env::var_os("PATH").is_some_and(|path| path == NOWHERE) {
         return;
     }
     if let Ok(this) = std::env::current_exe() {
         let mut again = std::process::Command::new(this);
-        // Comes back only if it fails; then sled has its way.
+        for (variable, value) in ALLOCATOR {
+            if std::env::var_os(variable).is_none() {
+                again.env(variable, value);
+            }
+        }
+        // Comes back only if it fails; then sled and the allocator have their way.
         let _ = again
             .args(std::env::args_os().skip(1))
             .env("PATH", NOWHERE)
