@@ -3,9 +3,9 @@ import { h } from "./dom.js";
 
 /**
  * A form: fields [{name, label, type: text|password|number|select|check|area, options, value, hint, required}].
- * `submit(values)` does the work; what it throws is shown beside the button.
+ * `submit(values)` does the work; what it throws is shown beside the button. With `keep` the fields stay as they were filled.
  */
-export function form({ title, fields, action, submit, danger }) {
+export function form({ title, fields, action, submit, danger, keep }) {
   const fault = h("p.fault", { role: "alert" });
   const inputs = Object.fromEntries(fields.map((field) => [field.name, input(field)]));
   const button = h(`button.primary${danger ? ".danger" : ""}`, { type: "submit" }, action);
@@ -16,7 +16,7 @@ export function form({ title, fields, action, submit, danger }) {
       button.disabled = true;
       try {
         await submit(Object.fromEntries(fields.map((field) => [field.name, valueOf(field, inputs[field.name])])));
-        root.reset();
+        if (!keep) root.reset();
       } catch (problem) {
         fault.textContent = problem.message;
       } finally {

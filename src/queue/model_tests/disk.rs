@@ -41,6 +41,12 @@ impl Disk {
         }
     }
 
+    /// Whether some page has held a message.
+    pub(super) fn is_in_page(&self, pos: LogPos) -> bool {
+        let mut pages = self.pages.values();
+        pos.is_some() && pages.any(|page| page.iter().any(|entry| entry.pos == pos))
+    }
+
     /// A few records to a segment.
     pub(super) fn position(&mut self) -> LogPos {
         self.next += 1;

@@ -34,6 +34,7 @@ fn random_operations_agree_with_the_model() {
     let only_one = only.is_ok();
     let seeds = only.map_or(0..24, |seed: u64| seed..seed + 1);
     let (mut delivered, mut pages_read, mut restarts) = (0, 0, 0);
+    let (mut picked, mut from_pages) = (0, 0);
     for seed in seeds {
         // Shown only if the test fails: the last one is at fault.
         eprintln!("WARREN_SEED={seed}");
@@ -42,8 +43,12 @@ fn random_operations_agree_with_the_model() {
         delivered += world.delivered;
         pages_read += world.pages_read();
         restarts += world.restarts;
+        picked += world.picked;
+        from_pages += world.picked_from_pages;
     }
     eprintln!("{delivered} deliveries, {pages_read} pages read, {restarts} restarts");
+    eprintln!("{picked} picked, {from_pages} of them had been in a page");
+    assert!(only_one || (picked > 1_000 && from_pages > 100));
     assert!(delivered > 1_000, "nothing much was tested");
     assert!(only_one || (pages_read > 1_000 && restarts > 100));
 }

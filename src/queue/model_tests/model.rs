@@ -1,6 +1,6 @@
 //! The naive model of a queue: a sorted list of ready messages and a map of unacked ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -8,7 +8,7 @@ use super::disk::Disk;
 use super::message;
 use super::port::Port;
 use crate::base::{LogPos, QueueId};
-use crate::queue::{ConsumerKey, Effects, Queue, QueueOptions, Slot};
+use crate::queue::{ConsumerKey, Cursor, Effects, Queue, QueueOptions, Seen, Slot};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sent {
@@ -55,6 +55,10 @@ pub(super) struct Side {
     pub(super) ready: Vec<Sent>,
     pub(super) unacked: BTreeMap<Slot, Unacked>,
     pub(super) takers: Vec<Taker>,
+    /// Records of those that were taken out from anywhere.
+    pub(super) picked: HashSet<LogPos>,
+    /// One that was looked at earlier.
+    pub(super) stale: Option<Seen>,
     /// Nothing was put in, or made possible, since the last dispatch.
     pub(super) dispatched: bool,
 }
@@ -70,6 +74,8 @@ impl Side {
             ready: Vec::new(),
             unacked: BTreeMap::new(),
             takers: Vec::new(),
+            picked: HashSet::new(),
+            stale: None,
             dispatched: true,
         }
     }
@@ -104,6 +110,9 @@ impl Side {
             for page in &lane.pages {
                 for (place, entry) in self.disk.pages[&page.pos].iter().enumerate() {
                     let redelivered = entry.redelivered || page.redelivered;
+                    if page.removed.contains(place) {
+                        continue;
+                    }
                     all.push((page.first_seq + place as u64, entry.pos, redelivered));
                 }
             }
@@ -126,6 +135,28 @@ impl Side {
         let expected = expected.iter();
         let expected = expected.map(|sent| (u8::MAX - sent.priority, sent.pos, sent.redelivered));
         assert_eq!(found, expected.collect::<Vec<_>>(), "snapshot");
+    }
+
+    /// One of the ready ones is taken out.
+    pub(super) fn took_out(&mut self, place: usize) {
+        self.picked.insert(self.ready.remove(place).pos);
+    }
+
+    /// Everything that is ready, `most` at a time.
+    pub(super) fn look_at_all(&self, most: usize) -> Vec<Seen> {
+        let (mut seen, mut at) = (Vec::new(), Some(Cursor::default()));
+        while let Some(from) = at {
+            let view = self.queue.look(from, most);
+            if let Some(page) = view.page {
+                let found = page.seen(&self.disk.pages[&page.pos()]);
+                assert!(!page.is_whole() || found.len() == page.live());
+                seen.extend(found);
+            }
+            assert!(view.seen.len() <= most);
+            seen.extend(view.seen);
+            at = view.next;
+        }
+        seen
     }
 
     pub(super) fn put(&mut self, sent: Sent) {
@@ -162,7 +193,8 @@ pub(super) fn check(what: &str, effects: Effects, expected: Vec<LogPos>) {
 /// As [`check`], when whole pages may be among what is gone.
 pub(super) fn check_all(side: &Side, what: &str, effects: Effects, expected: Vec<LogPos>) {
     let pages = effects.pages.iter().map(|pos| &side.disk.pages[pos]);
-    let paged: Vec<LogPos> = pages.flatten().map(|entry| entry.pos).collect();
+    let paged = pages.flatten().map(|entry| entry.pos);
+    let paged: Vec<LogPos> = paged.filter(|pos| !side.picked.contains(pos)).collect();
     let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
     for pos in &paged {
         *counts.entry(pos.segment()).or_default() += 1;

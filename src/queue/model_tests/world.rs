@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{Rng, SeedableRng};
 
 use super::model::{Sent, Side, Taker, Unacked, check, check_all, new_queue};
@@ -25,6 +25,8 @@ pub(super) struct World {
     next_consumer: u32,
     pub(super) delivered: usize,
     pub(super) restarts: usize,
+    pub(super) picked: usize,
+    pub(super) picked_from_pages: usize,
 }
 
 impl World {
@@ -51,6 +53,8 @@ impl World {
             next_consumer: 0,
             delivered: 0,
             restarts: 0,
+            picked: 0,
+            picked_from_pages: 0,
         }
     }
 
@@ -61,7 +65,8 @@ impl World {
     /// One random operation, then every check.
     pub(super) fn step(&mut self) {
         let at = self.rng.random_range(0..2);
-        match self.rng.random_range(0..130) {
+        match self.rng.random_range(0..136) {
+            130..136 => self.pick(at),
             100..117 | 120..130 => self.load(at),
             117 if self.rng.random_range(0..6) == 0 => self.restart(at),
             117..120 => self.read_all(at),
@@ -144,6 +149,7 @@ impl World {
         queue.restore(state);
         side.disk.restarted(&mut queue);
         side.queue = queue;
+        side.stale = None;
         side.takers.clear();
         let mut given_back = [0; 2];
         for (_, Unacked { mut sent, consumer }) in std::mem::take(&mut side.unacked) {
@@ -410,6 +416,42 @@ impl World {
                 self.dispatch_unjudged(at);
             }
         }
+    }
+
+    /// Looks at all of it, and takes one out from anywhere; before that perhaps one that was seen earlier.
+    fn pick(&mut self, at: usize) {
+        let side = &mut self.sides[at];
+        let mut effects = Effects::default();
+        if let Some(stale) = side.stale.take()
+            && side.queue.pick(&stale, &mut effects)
+        {
+            let place = side.ready.iter().position(|sent| sent.pos == stale.pos());
+            side.took_out(place.expect("took one that was not ready"));
+        }
+        let seen = side.look_at_all(self.rng.random_range(1..40));
+        let shown = seen
+            .iter()
+            .map(|seen| (seen.pos(), seen.redelivered(), seen.body_bytes()));
+        let ready = side
+            .ready
+            .iter()
+            .map(|sent| (sent.pos, sent.redelivered, sent.size));
+        assert!(
+            shown.eq(ready),
+            "looked at something else than what is ready"
+        );
+        if let Some((place, one)) = seen.iter().enumerate().choose(&mut self.rng) {
+            assert!(side.queue.pick(one, &mut effects), "it was there");
+            assert!(!side.queue.pick(one, &mut effects), "taken twice");
+            side.took_out(place);
+            self.picked += 1;
+            self.picked_from_pages += usize::from(side.disk.is_in_page(one.pos()));
+        }
+        // Of those without a record nobody could tell which it was.
+        let kept = seen.into_iter().filter(|seen| seen.pos().is_some());
+        side.stale = kept.choose(&mut self.rng);
+        check("pick", effects, vec![]);
+        self.dispatch_unjudged(at);
     }
 
     fn needless_resume(&mut self, at: usize) {

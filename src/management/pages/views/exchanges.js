@@ -119,6 +119,7 @@ function routeForm(vhost, name) {
   const ask = form({
     fields: [{ name: "routing_key", label: "Routing key" }, { name: "headers", label: "Headers", type: "area", hint: "One a line: name = value" }],
     action: "Explain",
+    keep: true,
     async submit({ routing_key, headers }) {
       const way = await post(`warren/exchanges/${address(vhost, name)}/route`, { routing_key, properties: { headers: parseArguments(headers) } });
       const queue = (to) => h("a", { href: `#/queues/${part(vhost)}/${part(to)}` }, to);

@@ -35,6 +35,7 @@ export function browse(at) {
   const ask = form({
     fields: [{ name: "search", label: "With this text", hint: "In body, properties, routing key or exchange; empty: all" }, { name: "use_regex", label: "It is a regular expression", type: "check" }, { name: "skip", label: "Pass over so many", type: "number", value: 0 }],
     action: "Look",
+    keep: true,
     async submit({ search, use_regex, skip }) {
       asked = { search, use_regex: use_regex || undefined };
       known = [];
