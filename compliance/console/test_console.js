@@ -29,6 +29,7 @@ const see = (page, selector, text) => page.locator(selector, { hasText: text }).
 
 async function picture(page, title) {
   if (!PICTURES) return;
+  await page.evaluate(() => document.querySelector('.toasts')?.replaceChildren());
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme });
     await page.screenshot({ path: path.join(PICTURES, `${title}-${colorScheme}.png`) });
@@ -95,12 +96,13 @@ check('messages are found, dropped and moved without being taken', async ({ page
   await look.locator('summary').click();
   await look.locator('button[type=submit]').click();
   await see(page, '.message pre', 'gamma');
+  await look.evaluate((element) => element.scrollIntoView());
   await picture(page, 'queues-look');
   await look.locator('[name=search]').fill('BETA');
   await look.locator('button[type=submit]').click();
-  await page.waitForFunction(() => document.querySelectorAll('.message').length === 1, undefined, { timeout: LIMIT });
-  await see(page, '.message pre', 'beta');
-  if (await page.locator('.message .badge', { hasText: 'redelivered' }).count()) throw new Error('looking marks');
+  await look.locator('.message pre', { hasText: 'gamma' }).waitFor({ state: 'detached', timeout: LIMIT });
+  await look.locator('.message pre', { hasText: 'beta' }).waitFor({ timeout: LIMIT });
+  if (await look.locator('.message .badge', { hasText: 'redelivered' }).count()) throw new Error('looking marks');
   await look.locator('.message button:has-text("Drop")').click();
   await page.click('dialog button[value=yes]');
   await see(page, '.figure', /2\s*Ready/);
@@ -126,6 +128,7 @@ check('an exchange says where a message would go', async ({ page, channel }) => 
   await route.locator('button[type=submit]').click();
   await see(page, 'details p', `It reaches ${name}`);
   await see(page, 'details code', 'route.*');
+  await route.evaluate((element) => element.scrollIntoView());
   await picture(page, 'exchanges-route');
   await channel.unbindQueue(name, 'amq.topic', 'route.*');
 });

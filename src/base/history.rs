@@ -65,13 +65,17 @@ impl<T: Copy> History<T> {
     }
 
     /// The samples of the last `age_ms`, about `step_ms` apart, from the oldest to the youngest. They
-    /// come from the finest tier that reaches as far back, or else from the one that reaches furthest.
+    /// come from the finest tier that reaches as far back, or has lost nothing yet, or else from the one
+    /// that reaches furthest.
     pub fn window(&self, now_ms: u64, age_ms: u64, step_ms: u64) -> Vec<Sample<T>> {
-        let reaches = |tier: &Tier| tier.step_ms.saturating_mul(tier.kept as u64 - 1) >= age_ms;
+        let reaches = |tier: &Tier, samples: &VecDeque<_>| {
+            let span_ms = tier.step_ms.saturating_mul(tier.kept as u64 - 1);
+            span_ms >= age_ms || samples.len() < tier.kept
+        };
         let found = self
             .tiers
             .iter()
-            .find(|(tier, _)| reaches(tier))
+            .find(|(tier, samples)| reaches(tier, samples))
             .or(self.tiers.last());
         let Some((tier, samples)) = found else {
             return Vec::new();
@@ -156,6 +160,17 @@ mod tests {
         assert!(hour.is_sorted_by_key(|sample| sample.at_ms));
         let too_long = history.window(now_ms, 86_400_000, 60_000);
         assert_eq!(too_long.len(), 61);
+    }
+
+    #[test]
+    fn what_is_young_is_shown_finely_however_far_back_one_asks() {
+        let mut history = History::new(&TIERS);
+        for n in 0..4 {
+            history.push(n * 5_000, n);
+        }
+        let all = history.window(15_000, 3_600_000, 5_000);
+        let values: Vec<u64> = all.iter().map(|sample| sample.value).collect();
+        assert_eq!(values, [0, 1, 2, 3]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ export function vhosts({ address, body }) {
     columns: [
       { title: "Name", sort: "name", wide: true, cell: (v) => [v.name, v.description && h("div.faint", v.description)] },
       { title: "Tags", cell: (v) => (v.tags ?? []).map((tag) => badge(tag)) },
-      { title: "Queue type", cell: (v) => v.default_queue_type ?? "" },
+      { title: "Queue type", cell: (v) => (v.default_queue_type === "undefined" ? "" : v.default_queue_type) },
       { title: "Ready", sort: "messages_ready", num: true, cell: (v) => short(v.messages_ready) },
       { title: "Unacked", sort: "messages_unacknowledged", num: true, cell: (v) => short(v.messages_unacknowledged) },
       { title: "Publish", sort: "message_stats.publish_details.rate", num: true, cell: (v) => rate(v.message_stats?.publish_details?.rate) },
