@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use tracing::error;
 
+use super::compaction::Compactor;
 use super::pager::Vhosts;
 use crate::base::index::QueueState;
 use crate::queue::QueueRef;
@@ -50,12 +51,18 @@ impl Drop for Checkpoints {
 }
 
 fn run(log: &Log, vhosts: &Vhosts) {
+    let mut compactor = Compactor::new(log.clone());
     while log.wait_for_checkpoint() {
+        // It says itself why it fails, as all of the log does.
+        let more = compactor.round(vhosts).unwrap_or(false);
         let mut checkpoint = log.begin_checkpoint();
         each_durable(vhosts, |queue| {
             let state = queue.lock();
             checkpoint.add(state.snapshot(queue.id));
         });
+        if more {
+            log.want_checkpoint();
+        }
         if let Err(fault) = checkpoint.finish() {
             error!(%fault, "no checkpoint could be written; the log keeps what it has");
         }
@@ -69,7 +76,7 @@ pub(super) fn states(vhosts: &Vhosts) -> Vec<QueueState> {
     states
 }
 
-fn each_durable(vhosts: &Vhosts, mut visit: impl FnMut(&QueueRef)) {
+pub(super) fn each_durable(vhosts: &Vhosts, mut visit: impl FnMut(&QueueRef)) {
     for vhost in vhosts.load().values() {
         let topology = vhost.topology();
         let durable = topology.every_queue().filter(|queue| queue.durable);

@@ -12,6 +12,7 @@ mod arguments;
 mod browse;
 mod census;
 mod checkpoints;
+mod compaction;
 mod consume;
 mod dedup;
 pub mod definitions;

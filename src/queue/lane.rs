@@ -280,6 +280,34 @@ impl Lane {
         })
     }
 
+    /// As [`Self::entries`]. What is changed must not change what they count for.
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        let (blocks, tail) = match self.behind.as_deref_mut() {
+            Some(behind) => (Some(&mut behind.blocks), Some(&mut behind.tail)),
+            None => (None, None),
+        };
+        let runs = blocks.into_iter().flatten().filter_map(|block| match block {
+            Block::Run(_, places) => Some(places),
+            Block::Page(_) => None,
+        });
+        let all = std::iter::once(&mut self.head).chain(runs).chain(tail);
+        all.flat_map(Places::iter_mut)
+    }
+
+    pub(super) fn page_mut(&mut self, pos: LogPos) -> Option<&mut PageState> {
+        let behind = self.behind.as_deref_mut()?;
+        behind.blocks.iter_mut().find_map(|block| match block {
+            Block::Page(page) if page.pos == pos => Some(page),
+            _ => None,
+        })
+    }
+
+    /// The tail alone.
+    pub(super) fn whole_tail(&self) -> impl Iterator<Item = &Entry> {
+        let tail = self.behind.as_deref().map(|behind| behind.tail.iter());
+        tail.into_iter().flatten()
+    }
+
     /// Takes it apart: entries and pages, each in order.
     pub(super) fn take_apart(self) -> (Vec<Entry>, Vec<PageState>) {
         let mut entries: Vec<Entry> = self.head.into_entries().collect();
@@ -354,22 +382,25 @@ impl Lane {
             .is_some_and(|behind| behind.tail.len() >= window.page_len)
     }
 
-    /// What the front of the tail can become. All that stands in the log before `settled` can be read
+    /// What the front of the tail can become; with `short`, at all: however short it is. All that stands in the log before `settled` can be read
     /// back, and has come to the queue if it ever will.
-    pub(super) fn cut(&self, window: Window, settled: LogPos) -> Cut {
+    pub(super) fn cut(&self, window: Window, settled: LogPos, short: bool) -> Cut {
         let Some(behind) = self.behind.as_deref() else {
             return Cut::Nothing;
         };
         let tail = &behind.tail;
         // All of it is in memory: it will be wanted soon.
         let near = behind.blocks.is_empty() && tail.on_disk() == 0;
-        if tail.len() < window.page_len || near {
+        if tail.is_empty() || (!short && (tail.len() < window.page_len || near)) {
             return Cut::Nothing;
         }
         let kept = |entry: &&Entry| entry.pos.is_some();
         let front = || tail.iter().take(window.page_len);
         let len = front().take_while(kept).count();
-        let least = window.page_len.div_ceil(4);
+        let least = match short {
+            true => 1,
+            false => window.page_len.div_ceil(4),
+        };
         if len < least {
             let fleeting = tail.iter().skip(len).take_while(|entry| !kept(entry));
             return Cut::Run(len + fleeting.count());

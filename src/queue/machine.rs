@@ -25,6 +25,8 @@ pub(super) struct Unacked {
     pub(super) entry: Entry,
     /// Who got it; none for basic.get.
     consumer: Option<ConsumerKey>,
+    /// Its record is named by what is on its way to the log.
+    pub(super) pinned: bool,
 }
 
 /// A dead message on its way out.
@@ -304,9 +306,10 @@ impl Queue {
         })
     }
 
-    /// The record of an unacked message, if it has one.
-    pub fn record(&self, slot: Slot) -> Option<LogPos> {
-        let unacked = self.unacked.get(slot.0 as usize)?;
+    /// The record of an unacked message, if it has one. It stays where it is from now on.
+    pub fn record(&mut self, slot: Slot) -> Option<LogPos> {
+        let unacked = self.unacked.get_mut(slot.0 as usize)?;
+        unacked.pinned = true;
         Some(unacked.entry.pos).filter(|pos| pos.is_some())
     }
 
@@ -395,7 +398,9 @@ impl Queue {
     }
 
     fn take_unacked(&mut self, slot: Slot) -> Option<Entry> {
-        let Unacked { entry, consumer } = self.unacked.try_remove(slot.0 as usize)?;
+        let Unacked {
+            entry, consumer, ..
+        } = self.unacked.try_remove(slot.0 as usize)?;
         self.tally.returned(entry.body_bytes as usize);
         self.unacked_octets -= entry.octets();
         if self.unacked.is_empty() && self.unacked.capacity() > KEPT_MAX {
@@ -425,5 +430,9 @@ fn hold(
         entry.message = Some(message.clone());
         *held_octets += entry.octets();
     }
-    Slot(unacked.insert(Unacked { entry, consumer }) as u32)
+    Slot(unacked.insert(Unacked {
+        entry,
+        consumer,
+        pinned: false,
+    }) as u32)
 }

@@ -17,6 +17,7 @@ mod entry;
 mod lane;
 mod load;
 mod machine;
+mod moving;
 mod options;
 mod outcome;
 mod paging;

@@ -30,14 +30,25 @@ impl Queue {
     pub fn page_out<G, E>(
         &mut self,
         settled: LogPos,
+        append: impl FnMut(u8, &[IndexEntry]) -> Result<(LogPos, G), E>,
+    ) -> Result<(), E> {
+        let levels: Vec<u8> = self.ready.lanes().map(|(level, _)| level).collect();
+        self.page_out_lanes(&levels, settled, false, append)
+    }
+
+    /// As [`Self::page_out`] for some lanes; with `short`, all of their tails that can be.
+    pub(super) fn page_out_lanes<G, E>(
+        &mut self,
+        levels: &[u8],
+        settled: LogPos,
+        short: bool,
         mut append: impl FnMut(u8, &[IndexEntry]) -> Result<(LogPos, G), E>,
     ) -> Result<(), E> {
         let window = self.ready.window;
-        let levels: Vec<u8> = self.ready.lanes().map(|(level, _)| level).collect();
-        for level in levels {
+        for &level in levels {
             loop {
                 let lane = self.ready.lane_mut(level);
-                match lane.cut(window, settled) {
+                match lane.cut(window, settled, short) {
                     Cut::Nothing => break,
                     Cut::Run(len) => lane.close_run(len),
                     Cut::Page(len) => {

@@ -98,6 +98,14 @@ impl Places {
         })
     }
 
+    /// All of them, in order. What is changed must not change what they count for.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.places.iter_mut().filter_map(|place| match place {
+            Place::Held(entry) => Some(entry),
+            Place::Gone(_) => None,
+        })
+    }
+
     /// Puts one behind the last.
     pub(super) fn push(&mut self, entry: Entry) {
         self.octets += entry.octets();

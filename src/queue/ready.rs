@@ -449,6 +449,13 @@ impl Ready {
         }
     }
 
+    /// The record of a message that expires at `early_ms` is elsewhere.
+    pub(super) fn moved(&mut self, spot: Spot, early_ms: u64, to: LogPos) {
+        if let Some((pos, _)) = self.early.get_mut(&(early_ms, spot)) {
+            *pos = to;
+        }
+    }
+
     pub(super) fn count_returned(&mut self, entry: &Entry) {
         self.returned_octets += entry.octets();
         self.returned_on_disk += usize::from(entry.message.is_none());

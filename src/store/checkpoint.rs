@@ -58,6 +58,11 @@ impl Log {
         self.shared.due.ask();
     }
 
+    /// Makes a checkpoint due in a few seconds: there is something to gain.
+    pub fn want_checkpoint(&self) {
+        self.shared.due.soon();
+    }
+
     /// Ends [`Log::wait_for_checkpoint`], now and for ever.
     pub fn end_checkpoints(&self) {
         self.shared.due.end();

@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// So much of the log may have to be replayed at start, and what is written beside it is forgotten.
-const WRITTEN_BYTES: u64 = 64 << 20;
-
 /// How long segments that nobody needs may stay, and how soon a checkpoint that failed is tried again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What speaks for a checkpoint since the last one began.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Due {
+    /// After so much one is due: it may have to be replayed at start.
+    every_bytes: u64,
     reasons: Mutex<Reasons>,
     changed: Condvar,
 }
@@ -22,6 +21,7 @@ pub(crate) struct Due {
 #[derive(Debug, Default)]
 struct Reasons {
     written_bytes: u64,
+    much_written: bool,
     asked: bool,
     /// Since when there has been something to gain.
     since: Option<Instant>,
@@ -30,16 +30,26 @@ struct Reasons {
 
 impl Reasons {
     fn now(&self) -> bool {
-        self.ended || self.asked || self.written_bytes >= WRITTEN_BYTES
+        self.ended || self.asked || self.much_written
     }
 }
 
 impl Due {
+    /// One is due each time so much was written.
+    pub(crate) fn every(every_bytes: u64) -> Due {
+        Due {
+            every_bytes,
+            reasons: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
     /// So much was written to the log.
     pub(crate) fn written(&self, bytes: usize) {
         let mut reasons = self.reasons.lock();
         reasons.written_bytes += bytes as u64;
-        if reasons.written_bytes >= WRITTEN_BYTES {
+        if reasons.written_bytes >= self.every_bytes && !reasons.much_written {
+            reasons.much_written = true;
             self.changed.notify_all();
         }
     }
@@ -96,8 +106,8 @@ mod tests {
 
     #[test]
     fn each_reason_counts_and_is_used_up() {
-        let due = Due::default();
-        due.written(WRITTEN_BYTES as usize - 1);
+        let due = Due::every(1000);
+        due.written(999);
         assert!(!due.reasons.lock().now());
         due.written(1);
         assert!(due.wait());

@@ -104,6 +104,11 @@ impl Health {
         self.segments_reused.add(1);
     }
 
+    pub(crate) fn compacted(&self, messages: u64, bytes: u64) {
+        self.compacted.add(messages);
+        self.compacted_bytes.add(bytes);
+    }
+
     pub(crate) fn page_read(&self) {
         self.pages_read.add(1);
     }

@@ -61,6 +61,17 @@ impl Reader {
         visit: &mut dyn FnMut(usize, Result<Bytes, ReadError>),
     ) {
         self.health.messages_read(positions.len());
+        self.published(positions, &mut |index, found| {
+            visit(index, found.map(|(_, message)| message));
+        });
+    }
+
+    /// As [`Reader::messages`], with the time when each was accepted.
+    pub(crate) fn published(
+        &mut self,
+        positions: &[LogPos],
+        visit: &mut dyn FnMut(usize, Result<(u64, Bytes), ReadError>),
+    ) {
         let mut index = 0;
         while let Some(rest) = positions.get(index..).filter(|rest| !rest.is_empty()) {
             let (len, bytes) = neighbours(rest);
@@ -77,13 +88,13 @@ impl Reader {
         }
     }
 
-    fn message(&mut self, window: &Window, pos: LogPos) -> Result<Bytes, ReadError> {
+    fn message(&mut self, window: &Window, pos: LogPos) -> Result<(u64, Bytes), ReadError> {
         let (kind, payload) = self.record(window, pos)?;
         match record::decode(kind, &payload) {
             Ok(Record::Publish(publish) | Record::Move { publish, .. }) => {
                 // The message is what a record ends with.
                 let start = payload.len() - publish.message.len();
-                Ok(payload.slice(start..))
+                Ok((publish.stamped_ms, payload.slice(start..)))
             }
             _ => Err(ReadError::damaged(pos, "it is not a message")),
         }

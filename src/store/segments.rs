@@ -17,6 +17,7 @@ use parking_lot::RwLock;
 use crate::base::LogPos;
 
 use super::checkpoint_file::SegmentRow;
+use super::compaction::Sparse;
 
 #[derive(Debug, Default)]
 struct Segment {
@@ -85,7 +86,8 @@ impl Segments {
         }
     }
 
-    /// `count` queues need the messages of `segment` no longer. True if that emptied a segment.
+    /// `count` queues need the messages of `segment` no longer. True if that emptied a segment, or left
+    /// it half empty.
     pub(crate) fn release(&self, segment: u32, count: u64) -> bool {
         let by_id = self.by_id.read();
         let Some(entry) = by_id.get(&segment) else {
@@ -100,7 +102,12 @@ impl Segments {
             before >= count,
             "segment {segment}: released more than it holds"
         );
-        before == count && segment < self.active.load(Ordering::Acquire)
+        let (half, after) = (
+            entry.total.load(Ordering::Relaxed) / 2,
+            before.saturating_sub(count),
+        );
+        let is_time = after == 0 || (before > half && after <= half);
+        is_time && segment < self.active.load(Ordering::Acquire)
     }
 
     /// All catalogue records up to this one are in sled, on disk.
@@ -120,6 +127,26 @@ impl Segments {
             })
             .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// Closed segments before `segment` of which at most half is held, the sparsest first.
+    pub(crate) fn sparse_before(&self, segment: u32) -> Vec<Sparse> {
+        let by_id = self.by_id.read();
+        let mut sparse: Vec<Sparse> = by_id
+            .range(..segment)
+            .filter_map(|(id, entry)| {
+                let live = entry.live.load(Ordering::Acquire);
+                let total = entry.total.load(Ordering::Relaxed).max(1);
+                let bytes = u64::from(entry.end.load(Ordering::Relaxed));
+                (live > 0 && live <= total / 2).then_some(Sparse {
+                    segment: *id,
+                    live,
+                    live_bytes: bytes.saturating_mul(live) / total,
+                })
+            })
+            .collect();
+        sparse.sort_unstable_by_key(|sparse| (sparse.live_bytes, sparse.segment));
+        sparse
     }
 
     /// Whether a checkpoint could delete something.
@@ -198,8 +225,15 @@ mod tests {
         );
         segments.flushed(LogPos::new(3, 32));
         assert_eq!(segments.empty_before(4), [2, 3]);
-        assert!(!segments.release(1, 1));
+        assert!(segments.release(1, 1), "half of it");
+        let sparse = Sparse {
+            segment: 1,
+            live: 1,
+            live_bytes: 50,
+        };
+        assert_eq!(segments.sparse_before(4), [sparse]);
         assert!(segments.release(1, 1), "emptied");
+        assert!(segments.sparse_before(4).is_empty(), "nothing is left");
         assert!(segments.any_empty());
         assert_eq!(segments.empty_before(5), [1, 2, 3, 4]);
         let kept: Vec<_> = segments

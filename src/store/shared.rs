@@ -79,7 +79,6 @@ impl Shared {
     /// A log that ends at `start`, durably.
     pub(crate) fn new(options: Options, io: Arc<dyn Io>, start: LogPos) -> Shared {
         Shared {
-            options,
             io,
             pending: Mutex::new(Pending {
                 next: start,
@@ -100,8 +99,9 @@ impl Shared {
             segments: Segments::default(),
             spares: Spares::default(),
             health: Arc::default(),
-            due: Due::default(),
+            due: Due::every(u64::from(options.segment_bytes)),
             writer: Mutex::new(None),
+            options,
         }
     }
 

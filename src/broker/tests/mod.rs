@@ -2,6 +2,7 @@
 
 mod access;
 mod browse;
+mod compaction;
 mod dedup;
 mod definitions;
 mod events;
@@ -120,6 +121,7 @@ impl Bench {
         self.broker.log().sync().unwrap();
         // Of the one segment there is: files are longer than what is written.
         u64::from(self.broker.log().durable().offset())
+        self.broker.log().figures().bytes
     }
 
     fn live_messages(&self) -> u64 {
