@@ -121,7 +121,6 @@ impl Bench {
         self.broker.log().sync().unwrap();
         // Of the one segment there is: files are longer than what is written.
         u64::from(self.broker.log().durable().offset())
-        self.broker.log().figures().bytes
     }
 
     fn live_messages(&self) -> u64 {
