@@ -101,7 +101,10 @@ impl Compactor {
         if !sound {
             self.damaged.extend(&victims);
         }
-        debug!(segments = victims.len(), moved, "sparse segments were copied forward");
+        debug!(
+            segments = victims.len(),
+            moved, "sparse segments were copied forward"
+        );
         Ok(more || moved > 0)
     }
 
@@ -137,11 +140,7 @@ impl Compactor {
         (victims, more)
     }
 
-    fn page_tails(
-        &self,
-        vhosts: &Vhosts,
-        is_victim: impl Fn(u32) -> bool,
-    ) -> Result<(), LogError> {
+    fn page_tails(&self, vhosts: &Vhosts, is_victim: impl Fn(u32) -> bool) -> Result<(), LogError> {
         let (settled, mut done, mut any) = (self.log.settled(), Ok(()), false);
         each_durable(vhosts, |queue| {
             if done.is_err() {
@@ -194,11 +193,7 @@ impl Compactor {
     }
 
     /// Pages, and the messages in them. How many of either were moved.
-    fn refer_pages(
-        &mut self,
-        (queue, pages): &Pages,
-        copies: &Copies,
-    ) -> Result<usize, LogError> {
+    fn refer_pages(&mut self, (queue, pages): &Pages, copies: &Copies) -> Result<usize, LogError> {
         let mut count = 0;
         for (pos, _) in pages {
             // What cannot be read was said.

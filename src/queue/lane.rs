@@ -286,10 +286,13 @@ impl Lane {
             Some(behind) => (Some(&mut behind.blocks), Some(&mut behind.tail)),
             None => (None, None),
         };
-        let runs = blocks.into_iter().flatten().filter_map(|block| match block {
-            Block::Run(_, places) => Some(places),
-            Block::Page(_) => None,
-        });
+        let runs = blocks
+            .into_iter()
+            .flatten()
+            .filter_map(|block| match block {
+                Block::Run(_, places) => Some(places),
+                Block::Page(_) => None,
+            });
         let all = std::iter::once(&mut self.head).chain(runs).chain(tail);
         all.flat_map(Places::iter_mut)
     }
