@@ -32,7 +32,7 @@ impl Bench {
             publisher.publish(message("", &key, &[b'x'; 2000], true), &[]);
             publisher.flush().unwrap();
         }
-        self.vhost.purge_queue(queue).unwrap().value;
+        let _purged = self.vhost.purge_queue(queue).unwrap();
     }
 
     /// Takes checkpoints until the log has no more than `most` segments.
