@@ -7,6 +7,7 @@
 mod http;
 mod listen;
 mod oauth2;
+mod throttle;
 mod tls;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use listen::{Endpoint, Listen};
 pub use oauth2::OAuth2Settings;
+pub use throttle::Throttle;
 pub use tls::{KeyPair, LoginFrom, Tls, TlsVersion, Verify};
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,8 @@ pub struct Config {
     pub alarms: Alarms,
     /// What the node may hold at most.
     pub limits: NodeLimits,
+    /// How fast strangers may come.
+    pub throttle: Throttle,
     /// Logging in, and the user that a new data directory has.
     pub auth: Auth,
     /// Access tokens.
@@ -170,6 +174,7 @@ impl Default for Config {
             storage: Storage::default(),
             alarms: Alarms::default(),
             limits: NodeLimits::default(),
+            throttle: Throttle::default(),
             auth: Auth::default(),
             oauth2: OAuth2Settings::default(),
             management: Management::default(),
@@ -411,6 +416,12 @@ impl Config {
             segment_bytes,
             1024 * 1024,
             1024 * 1024 * 1024,
+        )?;
+        range(
+            "throttle.failed_login_delay_max_ms",
+            self.throttle.failed_login_delay_max_ms,
+            0,
+            60_000,
         )?;
         for source in &self.auth.default_permissions {
             Pattern::new(source).map_err(|fault| ConfigError::OutOfRange {

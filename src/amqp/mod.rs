@@ -22,6 +22,7 @@ mod detached;
 mod handshake;
 mod ledger;
 mod link;
+mod newcomers;
 mod out_buffer;
 mod outbox;
 #[cfg(test)]
@@ -41,11 +42,12 @@ use std::time::Duration;
 pub use checks::{compose, visible_properties};
 use connection::Connection;
 pub use detached::Detached;
+pub use newcomers::{Newcomer, Newcomers};
 use out_buffer::OutBuffer;
 pub use stream::{Origin, Stream, TlsSession};
 pub use task::serve;
 
-use crate::config::Config;
+use crate::config::{Config, Throttle};
 
 /// What connections are offered and held to.
 #[derive(Debug, Clone)]
@@ -62,6 +64,8 @@ pub struct Settings {
     pub max_message_bytes: u64,
     /// Most consumers on one channel.
     pub consumers_per_channel: Option<u64>,
+    /// How fast strangers may come.
+    pub throttle: Throttle,
     /// How long a consumer of a quorum queue may take to settle a delivery, unless told otherwise; 0 is for
     /// ever (A6.13).
     pub consumer_timeout_ms: u64,
@@ -77,6 +81,7 @@ impl From<&Config> for Settings {
             heartbeat_s: config.amqp.heartbeat_s,
             handshake_timeout: Duration::from_secs(config.amqp.handshake_timeout_s),
             max_message_bytes: config.amqp.max_message_bytes,
+            throttle: config.throttle.clone(),
             consumers_per_channel: u64::try_from(config.limits.consumers_per_channel).ok(),
             consumer_timeout_ms: config.amqp.consumer_timeout_ms,
             consumer_timeout_closes_channel: config.amqp.consumer_timeout_closes_channel,

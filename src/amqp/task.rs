@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::{debug, info};
 
 use super::connection::Phase;
+use super::newcomers::Newcomer;
 use super::outbox::Outbox;
 use super::stream::{Origin, Stream};
 use super::{Connection, Settings};
@@ -29,6 +30,7 @@ use crate::broker::stats::ConnectionStats;
 pub async fn serve<S: Stream>(
     stream: S,
     origin: Origin,
+    newcomer: Newcomer,
     broker: Arc<Broker>,
     settings: Arc<Settings>,
 ) {
@@ -58,6 +60,7 @@ pub async fn serve<S: Stream>(
         watched: None,
         watching_room: false,
         login: None,
+        newcomer: Some(newcomer),
         quiet: None,
         expires_at_s: None,
         expiry: None,
@@ -87,6 +90,8 @@ struct Task<S> {
     watching_room: bool,
     /// The check of the client's login, while it runs.
     login: Option<LoginCheck>,
+    /// Until it is open.
+    newcomer: Option<Newcomer>,
     /// Until when the socket is not read, as a quota is passed.
     quiet: Option<Pin<Box<Sleep>>>,
     /// When the client's credentials end, and the alarm for it.
@@ -122,6 +127,7 @@ impl<S: Stream> Task<S> {
             self.watch_log();
             if phase != self.connection.phase() {
                 phase = self.connection.phase();
+                self.newcomer = None;
                 if let Some(next) = self.deadline(phase) {
                     timer.as_mut().reset(next);
                 }
@@ -141,6 +147,7 @@ impl<S: Stream> Task<S> {
             tokio::select! {
                 biased;
                 () = timer.as_mut() => self.on_timer(timer.as_mut())?,
+                () = evicted(&self.newcomer) => return Err(timed_out("made room for others")),
                 () = look.as_mut(), if look_every.is_some() => {
                     let now = Instant::now();
                     self.connection.look(now.into_std());
@@ -148,6 +155,7 @@ impl<S: Stream> Task<S> {
                 }
                 result = checked(&mut self.login) => {
                     self.login = None;
+                    self.set_busy(false);
                     self.connection.logged_in(result, &mut self.input.buf);
                 }
                 () = over(&mut self.quiet) => self.pause(),
@@ -182,6 +190,7 @@ impl<S: Stream> Task<S> {
         let Some(given) = self.connection.take_login() else {
             return;
         };
+        self.set_busy(true);
         let (broker, peer) = (Arc::clone(&self.broker), self.peer);
         self.login = Some(Box::pin(async move {
             let user = given.user().to_owned();
@@ -195,6 +204,12 @@ impl<S: Stream> Task<S> {
             }
             result
         }));
+    }
+
+    fn set_busy(&self, busy: bool) {
+        if let Some(newcomer) = &self.newcomer {
+            newcomer.set_busy(busy);
+        }
     }
 
     /// Sets the alarm for the end of the client's credentials: a new token moves it.
@@ -342,6 +357,13 @@ impl<S: Stream> Task<S> {
 async fn checked(login: &mut Option<LoginCheck>) -> Result<Login, LoginRefused> {
     match login {
         Some(check) => check.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn evicted(newcomer: &Option<Newcomer>) {
+    match newcomer {
+        Some(newcomer) => newcomer.evicted().await,
         None => std::future::pending().await,
     }
 }

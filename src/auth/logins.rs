@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::failures::{FailureRules, Failures};
 use super::{Directory, Login, OAuth2, PasswordHash, SharedDirectory, TokenRefused};
 use crate::base::Name;
 use crate::base::limits::{LOGIN_REMEMBERED, LOGINS_REMEMBERED_MAX};
@@ -73,6 +74,9 @@ pub enum LoginRefused {
     /// The new access token is another user's.
     #[error("the new token is another user's")]
     OtherUser,
+    /// It was not even tried.
+    #[error("too many failed logins from there")]
+    TooMany,
 }
 
 /// What knows users, in the order they are asked.
@@ -97,6 +101,7 @@ pub struct Logins {
     key: [u8; 32],
     /// Slow checks that may run at a time.
     slots: Semaphore,
+    failures: Failures,
 }
 
 /// That a password had this hash.
@@ -122,7 +127,15 @@ impl Logins {
             remembered: Mutex::new(HashMap::new()),
             key: rand::random(),
             slots: Semaphore::new((cores / 2).max(1)),
+            failures: Failures::new(FailureRules::default()),
         }
+    }
+
+    /// Has failures slow down whoever guesses.
+    #[must_use]
+    pub fn slowing(mut self, rules: FailureRules) -> Self {
+        self.failures = Failures::new(rules);
+        self
     }
 
     /// Has these backends asked in turn; the first that takes the login wins.
@@ -149,7 +162,7 @@ impl Logins {
     ) -> Result<Login, LoginRefused> {
         match given.into() {
             Proof::Certificate(user) => self.login(directory, user.as_str(), peer),
-            Proof::Password(given) => self.check_secret(directory, given, peer).await,
+            Proof::Password(given) => self.check_guess(directory, given, peer).await,
             Proof::Token(token) => self.check_token(&token).await,
             Proof::Renewal(user, token) => {
                 let login = self.check_token(&token).await?;
@@ -159,6 +172,37 @@ impl Logins {
                 }
             }
         }
+    }
+
+    /// Checks what may be a guess: as slowly as there were failures before it.
+    async fn check_guess(
+        &self,
+        directory: &SharedDirectory,
+        given: Credentials,
+        peer: IpAddr,
+    ) -> Result<Login, LoginRefused> {
+        if self.was_right(directory, &given) {
+            return self.check_secret(directory, given, peer).await;
+        }
+        let user = given.user.clone();
+        let turn = self.failures.turn(peer, &user, Instant::now());
+        sleep_until(turn.map_err(|_| LoginRefused::TooMany)?).await;
+        let checked = self.check_secret(directory, given, peer).await;
+        match &checked {
+            Ok(_) => self.failures.succeeded(peer, &user),
+            Err(LoginRefused::Credentials | LoginRefused::Token(_)) => {
+                sleep(self.failures.failed(peer, &user, Instant::now())).await;
+            }
+            Err(_) => {}
+        }
+        checked
+    }
+
+    /// Whether this password was right a short time ago, so that it is no guess.
+    fn was_right(&self, directory: &SharedDirectory, given: &Credentials) -> bool {
+        let hash = password_of(&directory.load(), &given.user);
+        let slow = hash.filter(PasswordHash::is_slow);
+        slow.is_some_and(|hash| self.remembers(&self.digest(&given.user, &given.password), &hash))
     }
 
     /// Asks the backends in turn. The last one's reason is the one that is told.
@@ -309,6 +353,8 @@ impl std::fmt::Debug for Credentials {
 mod tests {
     use arc_swap::ArcSwap;
 
+    use std::time::Duration;
+
     use super::*;
     use crate::auth::{HashingAlgorithm, User};
 
@@ -424,6 +470,58 @@ mod tests {
             assert!(logins.remembers(&digest, &hash));
         }
         assert!(logins.remembered.lock().len() <= LOGINS_REMEMBERED_MAX);
+    }
+
+    #[tokio::test]
+    async fn a10_guesses_get_slower_and_a_right_password_from_elsewhere_does_not() {
+        let directory = directory("app", sha256("secret"));
+        let logins = Logins::new(vec![]).slowing(FailureRules {
+            exempt: vec![],
+            free: 2,
+            delay_max: Duration::from_millis(400),
+        });
+        let (here, elsewhere) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let login = async |password: &str, peer| {
+            let begun = Instant::now();
+            let given = credentials("app", password);
+            let login = logins.check(&directory, given, peer).await;
+            (login.map(drop), begun.elapsed())
+        };
+        for least_ms in [0, 0, 100, 200, 400] {
+            let (login, took) = login("wrong", here).await;
+            assert_eq!(login, Err(LoginRefused::Credentials));
+            assert!(took >= Duration::from_millis(least_ms), "{took:?}");
+        }
+        let now = Instant::now();
+        assert_eq!(logins.failures.turn(elsewhere, "app", now), Ok(now));
+        assert_eq!(login("secret", elsewhere).await.0, Ok(()));
+        // From there when it is its turn, and then all is forgotten.
+        assert_eq!(login("secret", here).await.0, Ok(()));
+        let now = Instant::now();
+        assert_eq!(logins.failures.turn(here, "app", now), Ok(now));
+    }
+
+    #[tokio::test]
+    async fn who_was_right_a_moment_ago_does_not_wait_for_those_who_guess() {
+        let directory = directory("app", PasswordHash::new(b"secret").unwrap());
+        let logins = Logins::new(vec![]).slowing(FailureRules {
+            exempt: vec![],
+            free: 0,
+            delay_max: Duration::from_secs(60),
+        });
+        let here = "10.0.0.1".parse().unwrap();
+        let login = async |password: &str| {
+            let given = credentials("app", password);
+            logins.check(&directory, given, here).await.map(drop)
+        };
+        assert_eq!(login("secret").await, Ok(()));
+        for _ in 0..20 {
+            logins.failures.failed(here, "app", Instant::now());
+        }
+        let waits = logins.failures.turn(here, "app", Instant::now());
+        assert!(waits.is_ok());
+        assert_eq!(login("guess").await, Err(LoginRefused::TooMany));
+        assert_eq!(login("secret").await, Ok(()));
     }
 
     #[test]

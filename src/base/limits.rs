@@ -137,6 +137,15 @@ pub const LOGIN_REMEMBERED: Duration = Duration::from_secs(60);
 /// Logins remembered at a time.
 pub const LOGINS_REMEMBERED_MAX: usize = 4096;
 
+/// The delay of a login after the first failure that is not free; each one more doubles it.
+pub const FAILED_LOGIN_DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// How long after the last failure it is as if there had been none.
+pub const FAILED_LOGIN_FORGOTTEN: Duration = Duration::from_secs(300);
+
+/// Addresses and users whose failures are remembered at a time.
+pub const FAILED_LOGINS_MAX: usize = 16_384;
+
 /// Most connections to the HTTP API, and as many again to the metrics: browsers open six each.
 pub const HTTP_CONNECTIONS_MAX: usize = 1024;
 

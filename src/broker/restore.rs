@@ -34,7 +34,7 @@ use super::stores;
 use super::timers::Timers;
 use super::vhost::{Errands, Topology, Vhost};
 use super::{Broker, DEFAULT_VHOST, LogWatch};
-use crate::auth::{Backend, Directory, HashError, Logins};
+use crate::auth::{Backend, Directory, FailureRules, HashError, Logins};
 use crate::base::index::QueueState;
 use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
@@ -414,5 +414,12 @@ fn logins(config: &Config) -> Logins {
     let oauth2 = backends
         .contains(&Backend::OAuth2)
         .then(|| Arc::new(config.oauth2.build()));
-    Logins::new(config.auth.loopback_users.clone()).asking(backends.clone(), oauth2)
+    let throttle = &config.throttle;
+    Logins::new(config.auth.loopback_users.clone())
+        .asking(backends.clone(), oauth2)
+        .slowing(FailureRules {
+            exempt: throttle.exempt.clone(),
+            free: throttle.failed_logins_free,
+            delay_max: Duration::from_millis(throttle.failed_login_delay_max_ms),
+        })
 }

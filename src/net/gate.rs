@@ -16,7 +16,7 @@ use tracing::{debug, info};
 use super::proxy;
 use super::socket::Accepted;
 use super::tls::Tls;
-use crate::amqp::{self, Origin, Stream};
+use crate::amqp::{self, Newcomer, Newcomers, Origin, Stream};
 use crate::broker::Broker;
 use crate::config::{Endpoint, Listen};
 
@@ -25,6 +25,12 @@ pub(super) struct Gate {
     proxy_protocol: bool,
     allow: Vec<IpNet>,
     tls: Option<Arc<Tls>>,
+}
+
+/// What the protocol needs.
+struct Next {
+    broker: Arc<Broker>,
+    settings: Arc<amqp::Settings>,
 }
 
 /// Both ends of a Unix socket's connection: it comes from this machine.
@@ -48,6 +54,7 @@ impl Gate {
         self: &Arc<Self>,
         accepted: Accepted,
         listener: &Endpoint,
+        newcomers: &Arc<Newcomers>,
         tasks: &TaskTracker,
         broker: &Arc<Broker>,
         settings: &Arc<amqp::Settings>,
@@ -60,18 +67,30 @@ impl Gate {
                     info!(%peer, %listener, "not in a network that may connect here");
                     return;
                 }
+                // Whom a proxy comes for is not known yet.
+                let newcomer = match self.proxy_protocol {
+                    true => Ok(Newcomer::exempt()),
+                    false => newcomers.admit(peer.ip(), Instant::now()),
+                };
+                let Ok(newcomer) = newcomer else {
+                    return;
+                };
                 let ready = stream.set_nodelay(true).and_then(|()| stream.local_addr());
                 match ready {
                     Ok(local) => {
                         let origin = Origin::new(peer, local);
-                        tasks.spawn(gate.serve(stream, origin, broker, settings));
+                        let newcomers = Arc::clone(newcomers);
+                        let next = Next { broker, settings };
+                        tasks.spawn(gate.serve(stream, origin, newcomer, newcomers, next));
                     }
                     Err(e) => debug!(%peer, error = %e, "gone before it began"),
                 }
             }
             Accepted::Unix(stream) => {
                 let origin = Origin::new(THIS_MACHINE, THIS_MACHINE);
-                tasks.spawn(gate.serve(stream, origin, broker, settings));
+                let (newcomer, newcomers) = (Newcomer::exempt(), Arc::clone(newcomers));
+                let next = Next { broker, settings };
+                tasks.spawn(gate.serve(stream, origin, newcomer, newcomers, next));
             }
         }
     }
@@ -85,37 +104,62 @@ impl Gate {
         self: Arc<Self>,
         mut stream: S,
         mut origin: Origin,
-        broker: Arc<Broker>,
-        settings: Arc<amqp::Settings>,
+        mut newcomer: Newcomer,
+        newcomers: Arc<Newcomers>,
+        next: Next,
     ) where
         S: Stream + AsyncRead + AsyncWrite + Unpin,
     {
+        let Next { broker, settings } = next;
         let deadline = origin.accepted + settings.handshake_timeout;
         if self.proxy_protocol {
-            match in_time(deadline, proxy::read(&mut stream)).await {
+            match in_time(deadline, &newcomer, proxy::read(&mut stream)).await {
                 Ok(None) => {}
-                Ok(Some((peer, local))) => (origin.peer, origin.local) = (peer, local),
+                Ok(Some((peer, local))) => {
+                    (origin.peer, origin.local) = (peer, local);
+                    newcomer = match newcomers.admit(peer.ip(), Instant::now()) {
+                        Ok(newcomer) => newcomer,
+                        Err(_) => return,
+                    };
+                }
                 Err(e) => return info!(peer = %origin.peer, error = %e, "no PROXY header"),
             }
         }
+        let turn = async {
+            newcomer.turn().await;
+            Ok(())
+        };
+        if in_time(deadline, &newcomer, turn).await.is_err() {
+            return;
+        }
         let Some(tls) = &self.tls else {
-            return amqp::serve(stream, origin, broker, settings).await;
+            return amqp::serve(stream, origin, newcomer, broker, settings).await;
         };
         // Boxed, or the task of every connection in the clear would be as large as one with TLS.
-        match in_time(deadline, Box::pin(tls.accept(stream))).await {
+        match in_time(deadline, &newcomer, Box::pin(tls.accept(stream))).await {
             Ok((stream, session)) => {
                 origin.tls = Some(session);
-                Box::pin(amqp::serve(stream, origin, broker, settings)).await;
+                Box::pin(amqp::serve(stream, origin, newcomer, broker, settings)).await;
             }
             Err(e) => info!(peer = %origin.peer, error = %e, "TLS handshake failed"),
         }
     }
 }
 
-async fn in_time<T>(deadline: Instant, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    match timeout_at(deadline, step).await {
-        Ok(done) => done,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "not in time")),
+/// A step of what comes before AMQP, as long as there is time and nobody else needs the room.
+async fn in_time<T>(
+    deadline: Instant,
+    newcomer: &Newcomer,
+    step: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let timed_out = |what| Err(io::Error::new(io::ErrorKind::TimedOut, what));
+    tokio::select! {
+        biased;
+        done = timeout_at(deadline, step) => match done {
+            Ok(done) => done,
+            Err(_) => timed_out("not in time"),
+        },
+        () = newcomer.evicted() => timed_out("made room for others"),
     }
 }
 

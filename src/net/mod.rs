@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::amqp;
+use crate::amqp::{self, Newcomers};
 use crate::broker::Broker;
 use crate::config::{self, Endpoint, Listen};
 use gate::Gate;
@@ -86,11 +86,13 @@ impl Listeners {
             tasks: TaskTracker::new(),
             listeners: TaskTracker::new(),
         };
+        let newcomers = Newcomers::new(settings.throttle.clone());
         for (socket, gate) in self.sockets {
+            let newcomers = Arc::clone(&newcomers);
             let (stop, tasks) = (connections.stop.clone(), connections.tasks.clone());
             let (broker, settings) = (Arc::clone(broker), Arc::clone(settings));
             connections.listeners.spawn(async move {
-                let accepting = accept_all(&socket, &gate, &tasks, &broker, &settings);
+                let accepting = accept_all(&socket, &gate, &newcomers, &tasks, &broker, &settings);
                 stop.run_until_cancelled(accepting).await;
             });
         }
@@ -129,6 +131,7 @@ impl Connections {
 async fn accept_all(
     socket: &Socket,
     gate: &Arc<Gate>,
+    newcomers: &Arc<Newcomers>,
     tasks: &TaskTracker,
     broker: &Arc<Broker>,
     settings: &Arc<amqp::Settings>,
@@ -136,7 +139,7 @@ async fn accept_all(
     let address = socket.address();
     loop {
         match socket.accept().await {
-            Ok(accepted) => gate.admit(accepted, &address, tasks, broker, settings),
+            Ok(accepted) => gate.admit(accepted, &address, newcomers, tasks, broker, settings),
             Err(e) => {
                 warn!(%address, error = %e, "cannot accept");
                 tokio::time::sleep(ACCEPT_RETRY).await;

@@ -9,6 +9,7 @@ mod client;
 mod plain;
 #[path = "../support/mod.rs"]
 mod support;
+mod throttle;
 mod tls;
 mod tokens;
 
