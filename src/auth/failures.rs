@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::base::limits::{FAILED_LOGINS_MAX, FAILED_LOGIN_DELAY_MIN, FAILED_LOGIN_FORGOTTEN};
+use crate::base::limits::{FAILED_LOGIN_DELAY_MIN, FAILED_LOGIN_FORGOTTEN, FAILED_LOGINS_MAX};
 use crate::base::source_of;
 
 /// When failures count.

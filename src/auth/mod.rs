@@ -15,8 +15,8 @@ mod pattern;
 
 pub use actor::{Actor, Login};
 pub use directory::{Account, Directory, Permission, SharedDirectory, TopicPermission, User, tag};
-pub use limits::{Limit, Limits};
 pub use failures::FailureRules;
+pub use limits::{Limit, Limits};
 pub use logins::{Backend, Credentials, LoginRefused, Logins, Proof};
 pub use oauth2::{KeySource, KeysError, OAuth2, Token, TokenRefused, TokenRules};
 pub use password::{HashError, HashingAlgorithm, PasswordHash};

@@ -18,8 +18,8 @@ mod source;
 pub use ids::{ChannelId, ConnectionId, DeliveryTag, LogPos, QueueId};
 pub use name::Name;
 pub use quota::Quota;
-pub use source::source_of;
 pub use reply::{
     Access, AmqpError, ArgFault, ArgValue, BinaryTerm, ReplyCode, Resource, blocked_reason,
     quota_reason,
 };
+pub use source::source_of;
