@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use super::vhost::{Durably, Vhost};
-use crate::base::AmqpError;
+use crate::base::{AmqpError, LogPos};
 use crate::message::Message;
 use crate::queue::{Cursor, Effects, MessageId, QueueRef, Seen};
 use crate::store::Reader;
@@ -99,12 +99,12 @@ impl Vhost {
             left -= match view.page {
                 Some(page) if page.live() <= left => page.live(),
                 Some(page) => {
-                    let entries = match reader.page(page.pos()) {
-                        Ok(entries) => page.seen(&entries),
-                        // It has been emptied or opened meanwhile.
-                        Err(_) => Vec::new(),
+                    self.wait_readable(page.pos())?;
+                    let Ok(entries) = reader.page(page.pos()) else {
+                        return Ok(view.next);
                     };
-                    return Ok(entries.get(left).map(|seen| seen.id.cursor()).or(view.next));
+                    let seen = page.seen(&entries);
+                    return Ok(seen.get(left).map(|seen| seen.id.cursor()).or(view.next));
                 }
                 None => view.seen.len(),
             };
@@ -162,14 +162,21 @@ impl Vhost {
         bounds: Bounds,
         reader: &mut Reader,
     ) -> Result<Stretch, AmqpError> {
-        let view = queue.lock().look(from, bounds.messages.min(STRETCH));
-        let (mut seen, mut next) = (view.seen, view.next);
-        if let Some(page) = view.page {
+        let mut view = queue.lock().look(from, bounds.messages.min(STRETCH));
+        let mut unreadable = LogPos::NONE;
+        while let Some(page) = view.page.take() {
             self.wait_readable(page.pos())?;
-            if let Ok(entries) = reader.page(page.pos()) {
-                seen = page.seen(&entries);
+            match reader.page(page.pos()) {
+                Ok(entries) => view.seen = page.seen(&entries),
+                // Its record went as its messages were read in; if it is still a page, it is damaged.
+                Err(_) if page.pos() != unreadable => {
+                    unreadable = page.pos();
+                    view = queue.lock().look(from, bounds.messages.min(STRETCH));
+                }
+                Err(_) => {}
             }
         }
+        let (mut seen, mut next) = (view.seen, view.next);
         // What is more than the bounds is looked at the next time.
         let mut bytes = 0;
         let within = seen.iter().take(bounds.messages).take_while(|seen| {

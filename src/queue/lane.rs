@@ -230,7 +230,10 @@ impl Lane {
     /// All of it from a number on, in order; the page that the number is in as a whole.
     pub(super) fn from(&self, seq: u64) -> impl Iterator<Item = Part<'_>> {
         let behind = self.behind.as_deref();
-        let blocks = behind.into_iter().flat_map(|behind| &behind.blocks);
+        let blocks = behind.into_iter().flat_map(move |behind| {
+            let at = behind.block_at(seq).unwrap_or(0);
+            behind.blocks.range(at..)
+        });
         let blocks = blocks.flat_map(move |block| {
             let (run, page) = match block {
                 Block::Run(_, places) => (Some(places), None),
@@ -248,26 +251,25 @@ impl Lane {
     /// Whether the message at a number is still the one whose record is at `pos`; `page` is the page it
     /// was seen in.
     pub(super) fn holds(&self, seq: u64, pos: LogPos, page: Option<LogPos>) -> bool {
-        let runs = self.behind.as_deref().into_iter().flat_map(|behind| {
-            let runs = behind.blocks.iter().filter_map(|block| match block {
-                Block::Run(_, places) => Some(places),
-                Block::Page(_) => None,
-            });
-            runs.chain([&behind.tail])
-        });
-        let entry = [&self.head].into_iter().chain(runs);
-        let entry = entry.filter_map(|places| places.get(seq)).next();
-        match (entry, page) {
-            (Some(entry), _) => entry.pos == pos,
-            (None, None) => false,
-            (None, Some(at)) => self.pages().any(|page| {
-                let place = seq.checked_sub(page.first_seq);
-                let place = place.and_then(|place| usize::try_from(place).ok());
-                page.pos == at
-                    && place.is_some_and(|place| {
-                        place < page.len as usize && !page.removed.contains(place)
-                    })
-            }),
+        if let Some(entry) = self.head.get(seq) {
+            return entry.pos == pos;
+        }
+        let Some(behind) = self.behind.as_deref() else {
+            return false;
+        };
+        if let Some(entry) = behind.tail.get(seq) {
+            return entry.pos == pos;
+        }
+        let block = behind.block_at(seq).and_then(|at| behind.blocks.get(at));
+        match block {
+            None => false,
+            Some(Block::Run(_, places)) => places.get(seq).is_some_and(|entry| entry.pos == pos),
+            Some(Block::Page(found)) => {
+                let place = usize::try_from(seq - found.first_seq).unwrap_or(usize::MAX);
+                page == Some(found.pos)
+                    && place < found.len as usize
+                    && !found.removed.contains(place)
+            }
         }
     }
 
@@ -470,14 +472,17 @@ impl Behind {
         }
     }
 
+    /// The block that a number would be in.
+    fn block_at(&self, seq: u64) -> Option<usize> {
+        let behind = self.blocks.partition_point(|b| b.first_seq() <= seq);
+        behind.checked_sub(1)
+    }
+
     fn take(&mut self, seq: u64, pos: LogPos, body_bytes: u32) -> Option<Taken> {
         if let Some(entry) = self.tail.remove(seq) {
             return Some(Taken::Entry(entry));
         }
-        let at = self
-            .blocks
-            .partition_point(|block| block.first_seq() <= seq);
-        let at = at.checked_sub(1)?;
+        let at = self.block_at(seq)?;
         let (taken, is_empty) = match self.blocks.get_mut(at)? {
             Block::Run(_, places) => {
                 let entry = places.remove(seq)?;

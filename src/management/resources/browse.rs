@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::super::Context;
 use super::super::access::{Access, Management};
@@ -191,6 +192,7 @@ pub(in super::super) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let (vhost, _, queue) = readable(&context, &access, (&vhost, &name))?;
     let id: MessageId = id.parse()?;
+    info!(target: "audit", by = %access.user(), vhost = %vhost.name(), queue = name, %id, "message deleted");
     let deleted = blocking(move || Ok(vhost.delete_message(&queue, id)?)).await?;
     context.broker.durable(deleted.end).await?;
     match deleted.value {
@@ -226,6 +228,7 @@ pub(in super::super) async fn relocate(
         None => usize::MAX,
         Some(count) => usize::try_from(count).map_err(|_| ApiError::wrong_type("count", "int"))?,
     };
+    let copy = body.boolean("copy", false)?;
     let what = Move {
         from,
         start: match id {
@@ -234,7 +237,7 @@ pub(in super::super) async fn relocate(
         },
         to,
         most: if id.is_some() { 1 } else { most },
-        copy: body.boolean("copy", false)?,
+        copy,
     };
     let bounds = match id {
         Some(_) => Bounds {
@@ -251,6 +254,10 @@ pub(in super::super) async fn relocate(
         Ok(vhost.move_messages(&actor, &what, bounds, &mut wanted)?)
     });
     let moved = moved.await?;
+    info!(
+        target: "audit", by = %access.user(), queue = name, moved = moved.moved, copy,
+        "messages moved"
+    );
     context.broker.durable(moved.end).await?;
     Ok(Json(json!({
         "moved": moved.moved,

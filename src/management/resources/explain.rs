@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use tracing::info;
 
 use super::super::Context;
 use super::super::access::{Access, Management};
@@ -175,6 +176,10 @@ async fn change(
     let queue = queues::find(&vhost, name)?;
     actor.may(Right::Configure, Resource::queue(&queue.name, vhost.name()))?;
     vhost.not_locked(&queue, ConnectionId::NONE)?;
+    info!(
+        target: "audit", by = %access.user(), vhost = %vhost.name(), queue = name, argument,
+        "argument of a queue changed"
+    );
     let set = vhost.set_queue_argument(&queue, argument, table.get(argument));
     context.durably(set).await?;
     Ok(StatusCode::NO_CONTENT)
