@@ -1,0 +1,59 @@
+"""What the two rabbitmqadmin's checks share: a run of a command, a look at its effect, and the account of all commands."""
+
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from api import api  # noqa: E402,F401
+from check import check  # noqa: E402
+
+HOST, PORT = os.environ["WARREN_HTTP"].rsplit(":", 1)
+
+class Commands:
+    """The commands of one program, in the order they are checked."""
+
+    def __init__(self, program, version, options):
+        self.program = program
+        self.version = version
+        self.options = options
+        self.accounted = set()
+
+    def run(self, words, before=()):
+        done = subprocess.run(
+            [self.program, *self.options, *before, *words], capture_output=True, text=True, timeout=50, stdin=subprocess.DEVNULL
+        )
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    def works(self, command, *words, vhost=None, shows="", then=None):
+        """The command succeeds, prints what the pattern `shows` finds, and then `then()` is true."""
+        self.accounted.add(command)
+
+        @check(f"{self.version} {command}")
+        def _():
+            given = [word() if callable(word) else word for word in words]
+            code, output = self.run([*command.split(), *given], ["--vhost", vhost] if vhost else [])
+            assert code == 0, f"exit code {code}: {output}"
+            assert re.search(shows, output), f"no {shows!r} in {output}"
+            assert then is None or then(), f"it had no effect: {output}"
+
+    def refused(self, command, *words, vhost=None, because, says):
+        """The command fails with what `says` finds, for a reason: once it works, this list is wrong."""
+        self.accounted.add(command)
+
+        @check(f"{self.version} {command}: {because}")
+        def _():
+            code, output = self.run([*command.split(), *words], ["--vhost", vhost] if vhost else [])
+            assert code != 0, f"it works now: {output}"
+            assert re.search(says, output), f"no {says!r} in {output}"
+
+    def account_for(self, commands):
+        """Every command of the program stands in one of the two lists above."""
+
+        @check(f"{self.version} every command is accounted for")
+        def _():
+            there = set(commands())
+            assert there - self.accounted == set(), f"not checked: {sorted(there - self.accounted)}"
+            assert self.accounted - there == set(), f"no such command: {sorted(self.accounted - there)}"
+
