@@ -31,6 +31,7 @@ mod pause;
 pub mod policies;
 mod publish;
 pub mod queue_arguments;
+mod queue_set;
 mod queues;
 pub mod replies;
 mod restore;

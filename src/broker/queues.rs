@@ -359,7 +359,7 @@ impl Change<'_> {
             let arguments = wanted.arguments.octets().clone();
             self.put(Table::Queues, &QueueRow::of(&queue, arguments));
         }
-        self.topology.queues.insert(name.clone(), queue.clone());
+        self.topology.queues.insert(queue.clone());
         let (told, arguments) = (queue.clone(), wanted.arguments.clone());
         self.tell("queue.created", move |headers| {
             headers

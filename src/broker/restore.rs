@@ -228,7 +228,7 @@ fn topology(
             let queue = match row.role {
                 RoleRow::Client => {
                     let queue = restore_queue(vhost, row);
-                    draft.queues.insert(queue.name.clone(), queue.clone());
+                    draft.queues.insert(queue.clone());
                     Some(queue)
                 }
                 RoleRow::Store => stores::restore(&mut draft.graph, row),

@@ -21,6 +21,7 @@ use super::events::{self, Events, Headers};
 use super::firehose;
 use super::pager::Line;
 use super::policies::Policies;
+use super::queue_set::QueueSet;
 use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, RoleRow, Row};
 use super::stats::{BrokerCounters, Ended, ExchangeStats};
@@ -39,7 +40,7 @@ pub struct Topology {
     /// Exchanges and bindings, without the default exchange.
     pub graph: Graph<QueueRef>,
     /// Queues by name; the default exchange routes by this (A3.6).
-    pub queues: imbl::HashMap<Name, QueueRef>,
+    pub queues: QueueSet,
     /// The windows of exchanges that drop what they have seen (A3.21).
     pub(super) exchange_windows: imbl::HashMap<Name, Window>,
     /// The same of queues.

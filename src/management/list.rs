@@ -29,12 +29,77 @@ pub(super) trait Item: Send {
     /// Writes the fields.
     fn fill(&self, object: &mut Object<'_>);
 
+    /// What it is sorted by for the field at `path`, if that can be told without its JSON.
+    fn key(&self, path: &str) -> Option<Key> {
+        let _ = path;
+        None
+    }
+
     /// The fields as JSON.
     fn json(&self, columns: &Columns) -> Value {
         let mut object = Object::new(columns);
         self.fill(&mut object);
         Value::Object(object.finish())
     }
+}
+
+/// What items are made of, in the order of [`Item::order`].
+pub(super) struct Ordered<S> {
+    /// How many there are.
+    pub(super) total: usize,
+    /// Whether that is the order of names, too.
+    pub(super) by_name: bool,
+    /// They.
+    pub(super) source: S,
+}
+
+/// Answers with the items that the query wants. A page in the order of the source makes only its own items:
+/// `name` tells what the filter is held against, `item` makes one.
+///
+/// # Errors
+/// 400 if there is no such page.
+pub(super) fn list_in_order<S, I: Item + 'static>(
+    ordered: Ordered<impl DoubleEndedIterator<Item = S>>,
+    name: impl Fn(&S) -> &str,
+    item: impl Fn(S) -> I,
+    query: ListQuery,
+) -> Result<Response, ApiError> {
+    let Ordered {
+        total,
+        by_name,
+        source,
+    } = ordered;
+    let matches = |source: &S| {
+        let filter = query.name.as_ref();
+        filter.is_none_or(|filter| filter.is_match(name(source)))
+    };
+    let found = source.filter(matches);
+    let is_own = query.sort.as_deref().is_none_or(|by| by_name && by == "name");
+    let page = match query.page {
+        Some(page) if is_own => page,
+        _ => {
+            let items = found.map(item).collect();
+            return shown(total, items, query);
+        }
+    };
+    let found: Box<dyn Iterator<Item = S>> = match query.descending {
+        true => Box::new(found.rev()),
+        false => Box::new(found),
+    };
+    let mut on_page = Vec::new();
+    let mut filtered = 0;
+    for source in found {
+        if filtered >= page.first() && on_page.len() < page.size {
+            on_page.push(item(source).json(&query.columns));
+        }
+        filtered += 1;
+        // Without a filter it is known how many follow.
+        if query.name.is_none() && on_page.len() == page.size {
+            filtered = total;
+            break;
+        }
+    }
+    answer(total, filtered, page, on_page)
 }
 
 /// Answers with the items that the query wants.
@@ -49,23 +114,38 @@ pub(super) fn list<I: Item + 'static>(
     if let Some(filter) = &query.name {
         items.retain(|item| filter.is_match(item.name()));
     }
+    shown(total, items, query)
+}
+
+/// Those of the items that are on the page, or all.
+fn shown<I: Item + 'static>(
+    total: usize,
+    mut items: Vec<I>,
+    query: ListQuery,
+) -> Result<Response, ApiError> {
     let Some(page) = query.page else {
         sort(&mut items, &query, usize::MAX);
         return Ok(stream_all(items, query.columns));
     };
     let filtered = items.len();
-    let pages = filtered.div_ceil(page.size).max(1);
-    if page.number > pages {
-        return Err(ApiError::no_such_page(page.number, page.size, total));
-    }
+    sort(&mut items, &query, page.first().saturating_add(page.size));
+    let shown = items.iter().skip(page.first()).take(page.size);
+    let shown = shown.map(|item| item.json(&query.columns)).collect();
+    answer(total, filtered, page, shown)
+}
+
+/// The page that has these items.
+fn answer(
+    total: usize,
+    filtered: usize,
+    page: Page,
+    shown: Vec<Value>,
+) -> Result<Response, ApiError> {
     let Page { number, size } = page;
-    sort(&mut items, &query, number.saturating_mul(size));
-    let shown: Vec<Value> = items
-        .iter()
-        .skip((number - 1).saturating_mul(size))
-        .take(size)
-        .map(|item| item.json(&query.columns))
-        .collect();
+    let pages = filtered.div_ceil(size).max(1);
+    if number > pages {
+        return Err(ApiError::no_such_page(number, size, total));
+    }
     let body = json!({
         "total_count": total,
         "filtered_count": filtered,
@@ -85,10 +165,11 @@ fn sort<I: Item>(items: &mut Vec<I>, query: &ListQuery, needed: usize) {
         None => items.drain(..).map(|item| (Key::Absent, item)).collect(),
         Some(path) => {
             let column = Columns::parse(path);
-            let keyed = items.drain(..);
-            keyed
-                .map(|item| (Key::of(&item.json(&column), path), item))
-                .collect()
+            let key = |item: &I| {
+                let quick = item.key(path);
+                quick.unwrap_or_else(|| Key::of(&item.json(&column), path))
+            };
+            items.drain(..).map(|item| (key(&item), item)).collect()
         }
     };
     let compare = |(a, x): &(Key, I), (b, y): &(Key, I)| {
@@ -112,9 +193,12 @@ fn sort<I: Item>(items: &mut Vec<I>, query: &ListQuery, needed: usize) {
 
 /// What an item is sorted by, in Erlang's order: numbers before all others, texts after.
 #[derive(Debug, PartialEq)]
-enum Key {
+pub(super) enum Key {
+    /// There is no such field.
     Absent,
+    /// A number.
     Number(f64),
+    /// A text, or the text of something else.
     Other(String),
 }
 
@@ -211,6 +295,44 @@ mod tests {
         let response = list(items, ListQuery::read(&params)?)?;
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
         Ok(serde_json::from_slice(&body.unwrap()).unwrap())
+    }
+
+    /// The same of a source in order.
+    async fn ask_in_order(items: Vec<Thing>, query: &str) -> Result<Value, ApiError> {
+        let request = axum::http::Request::get(format!("/x?{query}"));
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let params = Params::from_request_parts(&mut parts, &()).await?;
+        let ordered = Ordered {
+            total: items.len(),
+            by_name: true,
+            source: items.into_iter(),
+        };
+        let query = ListQuery::read(&params)?;
+        let response = list_in_order(ordered, |thing| thing.name(), |thing| thing, query)?;
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        Ok(serde_json::from_slice(&body.unwrap()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a12_a_source_in_order_gives_the_same_pages() {
+        for sort in [
+            "",
+            "sort=name",
+            "sort_reverse=true",
+            "sort=name&sort_reverse=true",
+            "sort=n.rate",
+        ] {
+            for filter in ["", "name=t0001", "name=none"] {
+                for page in ["", "page=1&page_size=150", "page=3&page_size=40", "page=9"] {
+                    let query = format!("{sort}&{filter}&{page}");
+                    let mut items = things(1000);
+                    let expected = ask(things(1000), &query).await.map_err(|e| e.reason);
+                    items.sort_by(Item::order);
+                    let found = ask_in_order(items, &query).await.map_err(|e| e.reason);
+                    assert_eq!(found, expected, "{query}");
+                }
+            }
+        }
     }
 
     fn names(of: &Value) -> Vec<&str> {

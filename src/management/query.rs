@@ -57,6 +57,13 @@ pub(super) struct Page {
     pub(super) size: usize,
 }
 
+impl Page {
+    /// How many items come before it.
+    pub(super) fn first(self) -> usize {
+        (self.number - 1).saturating_mul(self.size)
+    }
+}
+
 /// What of a list is wanted, and in which order.
 #[derive(Debug)]
 pub(super) struct ListQuery {

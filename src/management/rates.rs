@@ -177,8 +177,8 @@ pub(super) enum Of {
 
 /// A figure by its name in JSON.
 pub(super) struct Field<T> {
-    name: &'static str,
-    of: fn(&T) -> u64,
+    pub(super) name: &'static str,
+    pub(super) of: fn(&T) -> u64,
 }
 
 impl<T> Field<T> {

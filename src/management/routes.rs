@@ -117,6 +117,7 @@ fn of_the_topology() -> Router<Context> {
             get(bindings::of_destination),
         )
         .route("/queues", get(queues::all))
+        .route("/queues/detailed", get(queues::all))
         .route("/queues/{vhost}", get(queues::of_vhost))
         .route(
             "/queues/{vhost}/{name}",

@@ -28,8 +28,8 @@ pub struct OverviewSample {
 }
 
 impl OverviewSample {
-    /// Adds a queue.
-    pub(super) fn add_queue(&mut self, queue: &QueueRef) {
+    /// Adds a queue. How many consumers it has.
+    pub(super) fn add_queue(&mut self, queue: &QueueRef) -> usize {
         let state = queue.lock();
         self.ready += state.ready_len() as u64;
         self.unacked += state.unacked_len() as u64;
@@ -37,6 +37,7 @@ impl OverviewSample {
             QueueKind::Classic => self.classic += state.tally().counts(),
             QueueKind::Quorum => self.quorum += state.tally().counts(),
         }
+        state.consumers_len()
     }
 
     fn add_ended(&mut self, mut ended: EndedCounts) {
@@ -146,8 +147,7 @@ impl Broker {
         let mut now = OverviewSample::of_clients(self, vhost);
         let topology = vhost.topology();
         for queue in topology.queues.values() {
-            now.add_queue(queue);
-            objects.consumers += queue.lock().consumers_len();
+            objects.consumers += now.add_queue(queue);
         }
         objects.queues += topology.queues.len();
         objects.exchanges += topology.graph.exchange_count() + 1;

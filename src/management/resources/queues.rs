@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::access::{Access, Management};
 use super::super::body::Fields;
-use super::super::list::{Item, list};
+use super::super::list::{Item, Key, Ordered, list_in_order};
 use super::super::node::Node;
 use super::super::object::{Columns, Object};
 use super::super::query::{self, ListQuery, Params};
@@ -21,11 +21,12 @@ use super::super::tables;
 use super::consumers::ConsumerItem;
 use super::figures::{QUEUE_LENGTHS, QUEUE_STATS};
 use super::{connections, put, timestamp};
+use crate::base::history::{History, per_second};
 use crate::base::reply::ApiError;
 use crate::base::{Access as Right, ConnectionId, Name, Resource};
 use crate::broker::stats::QueueView;
 use crate::broker::{DeleteIf, QueueDeclaration, Vhost};
-use crate::queue::{ConsumerInfo, QueueKind, QueueRef, QueueSample};
+use crate::queue::{ConsumerInfo, Queue, QueueCounts, QueueKind, QueueRef, QueueSample};
 
 struct QueueItem {
     queue: QueueRef,
@@ -43,6 +44,20 @@ impl Item for QueueItem {
         by_vhost.then_with(|| self.name().cmp(other.name()))
     }
 
+    fn key(&self, path: &str) -> Option<Key> {
+        let number = |n: u64| Some(Key::Number(n as f64));
+        let state = |of: fn(&Queue) -> usize| number(of(&self.queue.lock()) as u64);
+        match path {
+            "vhost" => Some(Key::Other(self.queue.vhost.to_string())),
+            "messages" => state(|q| q.ready_len() + q.unacked_len()),
+            "messages_ready" => state(Queue::ready_len),
+            "messages_unacknowledged" => state(Queue::unacked_len),
+            "message_bytes_ready" => state(Queue::ready_bytes),
+            "consumers" => state(Queue::consumers_len),
+            _ => self.rate_key(path),
+        }
+    }
+
     fn fill(&self, object: &mut Object<'_>) {
         let queue = &self.queue;
         object
@@ -52,9 +67,6 @@ impl Item for QueueItem {
             .put("durable", queue.durable)
             .put("auto_delete", queue.auto_delete)
             .put("exclusive", queue.exclusive_to.is_some())
-            .put_with("arguments", || {
-                tables::stored_to_json(&queue.settings().arguments)
-            })
             .put("node", self.node.name())
             .put("state", "running");
         if object.wants_any(&["arguments", "policy", "operator_policy"]) {
@@ -97,6 +109,23 @@ const LOOKED_AT: [&str; 14] = [
 ];
 
 impl QueueItem {
+    /// The key of a rate such as `message_stats.publish_details.rate`.
+    fn rate_key(&self, path: &str) -> Option<Key> {
+        let stat = path.strip_prefix("message_stats.")?;
+        let name = stat.strip_suffix("_details.rate")?;
+        let field = QUEUE_STATS.iter().find(|field| field.name == name)?;
+        let state = self.queue.lock();
+        let tally = state.tally();
+        // As in JSON: no statistics where nothing has been counted.
+        if tally.counts() == QueueCounts::default() {
+            return Some(Key::Absent);
+        }
+        let recent = tally.history().and_then(History::last_two);
+        Some(Key::Number(
+            recent.map_or(0.0, |two| per_second(&two, field.of)),
+        ))
+    }
+
     fn fill_state(&self, object: &mut Object<'_>) {
         let view = QueueView::of(&self.queue);
         let now = QueueSample {
@@ -131,17 +160,25 @@ impl QueueItem {
     }
 }
 
-fn items(context: &Context, vhosts: Vec<Arc<Vhost>>, windows: Windows) -> Vec<QueueItem> {
-    let mut items = Vec::new();
-    for vhost in vhosts {
-        let topology = vhost.topology();
-        items.extend(topology.queues.values().map(|queue| QueueItem {
-            queue: queue.clone(),
-            node: Arc::clone(&context.node),
-            windows,
-        }));
-    }
-    items
+/// Lists the queues of these vhosts, which are in the order of their names.
+fn list_of(
+    context: &Context,
+    vhosts: &[Arc<Vhost>],
+    query: ListQuery,
+) -> Result<Response, ApiError> {
+    let topologies: Vec<_> = vhosts.iter().map(|vhost| vhost.topology()).collect();
+    let ordered = Ordered {
+        total: topologies.iter().map(|t| t.queues.len()).sum(),
+        by_name: vhosts.len() == 1,
+        source: topologies.iter().flat_map(|t| t.queues.in_order()),
+    };
+    let windows = query.windows;
+    let item = |queue: &QueueRef| QueueItem {
+        queue: queue.clone(),
+        node: Arc::clone(&context.node),
+        windows,
+    };
+    list_in_order(ordered, |queue| queue.name.as_str(), item, query)
 }
 
 /// A queue of a vhost.
@@ -157,8 +194,7 @@ pub(in super::super) async fn all(
     access: Access<Management>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    let windows = query.windows;
-    list(items(&context, access.visible(&context), windows), query)
+    list_of(&context, &access.visible(&context), query)
 }
 
 /// GET /queues/:vhost
@@ -168,9 +204,7 @@ pub(in super::super) async fn of_vhost(
     Path(vhost): Path<String>,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    let vhosts = vec![access.look(&context, &vhost)?];
-    let windows = query.windows;
-    list(items(&context, vhosts, windows), query)
+    list_of(&context, &[access.look(&context, &vhost)?], query)
 }
 
 /// GET /queues/:vhost/:name
