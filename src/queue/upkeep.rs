@@ -45,8 +45,11 @@ impl Queue {
 
     /// Changes what can be changed while the queue exists: its type, its priorities and whether one
     /// consumer is active stay. Limits hold for the messages that are there at the next
-    /// [`Self::wake`], which must follow.
-    pub fn set_options(&mut self, options: QueueOptions) {
+    /// [`Self::wake`], which must follow. Another time to expire counts from `now_ms` (A4.10).
+    pub fn set_options(&mut self, options: QueueOptions, now_ms: u64) {
+        if options.expires_ms != self.options.expires_ms {
+            self.touch(now_ms);
+        }
         self.ready.set_ttl(options.message_ttl_ms);
         self.options = QueueOptions {
             kind: self.options.kind,

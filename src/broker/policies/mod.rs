@@ -249,8 +249,8 @@ impl Vhost {
         let changes = options != queue.settings().options;
         queue.set_settings(settings);
         if changes {
-            let set = |state: &mut crate::queue::Queue, _, _: &mut Effects| {
-                state.set_options(options);
+            let set = |state: &mut crate::queue::Queue, now_ms, _: &mut Effects| {
+                state.set_options(options, now_ms);
             };
             self.change_queue(queue, &mut Effects::default(), set)?;
         }

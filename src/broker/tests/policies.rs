@@ -65,6 +65,15 @@ fn a9_the_policy_of_the_highest_priority_counts_and_an_operators_is_merged_over_
 }
 
 #[test]
+fn a4_10_a_policy_that_lets_queues_expire_counts_from_when_it_is_set() {
+    let bench = Bench::new();
+    let queue = bench.declare("q", |_| ());
+    bench.set(User, &policy("p", "^q$", 0, json!({"expires": 60_000})));
+    bench.vhost.on_timer(&queue).unwrap();
+    assert!(bench.has_queue("q"), "nobody has used it, but it is new");
+}
+
+#[test]
 fn a9_limits_apply_to_messages_that_are_there() {
     let bench = Bench::new();
     let queue = bench.declare("q", |_| ());

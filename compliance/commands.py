@@ -1,15 +1,13 @@
-"""What the two rabbitmqadmin's checks share: a run of a command, a look at its effect, and the account of all commands."""
+"""What the checks of both rabbitmqadmins share: a run of a command, and the account of all commands."""
 
 import os
 import re
 import subprocess
-import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from api import api  # noqa: E402,F401
-from check import check  # noqa: E402
+from check import check
 
 HOST, PORT = os.environ["WARREN_HTTP"].rsplit(":", 1)
+
 
 class Commands:
     """The commands of one program, in the order they are checked."""

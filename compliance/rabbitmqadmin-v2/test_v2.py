@@ -4,11 +4,14 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 
-from commands import HOST, PORT, Commands, api
-from check import main, unique
-from clients import Clients
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from api import api  # noqa: E402
+from check import main, unique  # noqa: E402
+from clients import Clients  # noqa: E402
+from commands import HOST, PORT, Commands  # noqa: E402
 
 BINARY = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../../target/compliance/rabbitmqadmin/bin/rabbitmqadmin"
