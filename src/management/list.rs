@@ -74,7 +74,10 @@ pub(super) fn list_in_order<S, I: Item + 'static>(
         filter.is_none_or(|filter| filter.is_match(name(source)))
     };
     let found = source.filter(matches);
-    let is_own = query.sort.as_deref().is_none_or(|by| by_name && by == "name");
+    let is_own = query
+        .sort
+        .as_deref()
+        .is_none_or(|by| by_name && by == "name");
     let page = match query.page {
         Some(page) if is_own => page,
         _ => {
