@@ -1,20 +1,24 @@
 //! Deduplication (A3.21): what was published to an exchange or a queue a short while ago is dropped.
 //!
-//! Owns the ids that were seen, bounded in number and age. They are in memory as a set, and once more as the
+//! Owns the windows: ids that were seen, bounded in number and age. (A queue without a window goes by the ids
+//! that are in it, which are its own; here they are only found again at a start.) A window's ids are in memory as a set, and once more as the
 //! messages of a window's queue, which no client sees: so they rest on the log and its recovery. An id and the
 //! message it came with are one batch of the log, so after a crash both are there, or neither. The lock on the
 //! ids is held from the look at them until that batch has its place in the log: whoever finds an id there can
 //! wait for the same place, and a confirm of a duplicate means what it always means.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use parking_lot::MutexGuard;
+use tracing::error;
 
 use super::aftermath::Posted;
 use super::vhost::Vhost;
+use crate::base::index::QueueState;
 use crate::base::{AmqpError, LogPos, Name, QueueId};
 use crate::message::{Dedup, DedupId, DedupMark, Message};
 use crate::queue::{QueueOptions, QueueRef};
+use crate::store::{Log, Reader};
 
 /// The ids of every window of a vhost, by the window's queue.
 pub(super) type Seen = HashMap<QueueId, Ids>;
@@ -214,6 +218,88 @@ impl Vhost {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The ids in a queue that takes none twice, with lane and number, at a start. One that is there twice
+/// all the same, since a crash came before the record that the second was dropped, is taken out here.
+pub(super) fn ids_there(
+    state: &mut QueueState,
+    header: &str,
+    reader: &mut Reader,
+    log: &Log,
+) -> Vec<(u8, u64, DedupId)> {
+    let mut all: Vec<Stored> = Vec::new();
+    for lane in &state.lanes {
+        let loose = lane.loose.iter();
+        all.extend(loose.map(|(seq, entry)| (entry.pos, lane.priority, *seq, entry.body_bytes)));
+        for page in &lane.pages {
+            // One that cannot be read is found out when it is wanted.
+            let entries = reader.page(page.pos).unwrap_or_default();
+            let left = entries.iter().enumerate();
+            let left = left.filter(|(place, _)| !page.removed.contains(*place));
+            all.extend(left.map(|(place, entry)| {
+                let seq = page.first_seq + place as u64;
+                (entry.pos, lane.priority, seq, entry.body_bytes)
+            }));
+        }
+    }
+    all.sort_unstable();
+    let positions: Vec<LogPos> = all.iter().map(|(pos, ..)| *pos).collect();
+    let (mut known, mut ids, mut twice) = (HashSet::new(), Vec::new(), Vec::new());
+    reader.messages(&positions, &mut |index, octets| {
+        let message = octets.ok().and_then(Message::from_logged);
+        let id = message.and_then(|message| message.dedup_id(header));
+        let (Some(id), Some(&stored)) = (id, all.get(index)) else {
+            return;
+        };
+        match known.insert(id) {
+            true => ids.push((stored.1, stored.2, id)),
+            false => twice.push(stored),
+        }
+    });
+    drop_at_start(state, &twice, log);
+    ids
+}
+
+/// A message on disk: its record, its lane and number, and the octets of its body.
+type Stored = (LogPos, u8, u64, u32);
+
+/// Takes messages out of what a queue is to be restored from.
+fn drop_at_start(state: &mut QueueState, gone: &[Stored], log: &Log) {
+    if gone.is_empty() {
+        return;
+    }
+    for (pos, level, seq, body_bytes) in gone {
+        for lane in &mut state.lanes {
+            if lane.priority != *level {
+                continue;
+            }
+            lane.loose.retain(|(other, _)| other != seq);
+            for page in &mut lane.pages {
+                if let Some(place) = seq.checked_sub(page.first_seq) {
+                    page.remove(place as usize, *pos, *body_bytes);
+                }
+            }
+            lane.pages.retain(|page| {
+                let stays = page.live() > 0;
+                if !stays {
+                    log.release(page.pos, 1);
+                }
+                stays
+            });
+        }
+    }
+    let mut batch = log.batch();
+    batch.ack(state.queue, gone.iter().map(|(pos, ..)| *pos));
+    match log.append(batch) {
+        Ok(appended) => {
+            log.release_all(gone.iter().map(|(pos, ..)| *pos));
+            drop(appended);
+        }
+        Err(fault) => {
+            error!(queue = state.queue.0, %fault, "messages that are there twice stay so")
         }
     }
 }

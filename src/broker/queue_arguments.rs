@@ -234,6 +234,8 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
             (None | Some("drop-head"), _) => Overflow::DropHead,
             (Some("reject-publish"), _) => Overflow::RejectPublish,
             (Some("reject-publish-dlx"), QueueKind::Classic) => Overflow::RejectPublishDlx,
+            // Taken without effect, as in RabbitMQ.
+            (Some("reject-publish-dlx"), QueueKind::Quorum) => Overflow::DropHead,
             (Some(_), _) => return read.fault("x-overflow", ArgFault::InvalidOverflow),
         },
         dead_letter: exchange.map(|exchange| DeadLetter {
@@ -243,7 +245,7 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
         delivery_limit: read.delivery_limit(kind)?,
         single_active: read.flag("x-single-active-consumer")?,
         consumer_timeout_ms: read.duration_ms("x-consumer-timeout")?,
-        dedup: dedup(table, at)?,
+        dedup: dedup_of_queue(table, at)?,
         delays: false,
     })
 }
@@ -259,6 +261,18 @@ pub(super) fn dedup(table: &RawTable, at: Resource<'_>) -> Result<Option<Dedup>,
         return Ok(None);
     }
     read.dedup().map(Some)
+}
+
+/// The same of a queue: unless its arguments give its window a size or an age, it goes by what is there.
+fn dedup_of_queue(table: &RawTable, at: Resource<'_>) -> Result<Option<Dedup>, AmqpError> {
+    let is_window = ["x-cache-size", "x-cache-ttl"]
+        .iter()
+        .any(|name| table.get(name).is_some());
+    let rule = dedup(table, at)?;
+    Ok(rule.map(|rule| Dedup {
+        while_there: !is_window,
+        ..rule
+    }))
 }
 
 /// The same where the type of an exchange says so, and not an argument.
@@ -356,6 +370,7 @@ impl<'a> Reader<'a> {
             size: size.unwrap_or(default.size),
             ttl_ms,
             header: header.map_or(default.header, str::to_owned),
+            while_there: false,
         })
     }
 

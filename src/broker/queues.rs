@@ -371,7 +371,8 @@ impl Change<'_> {
                 .flag("exclusive", told.exclusive_to.is_some())
                 .table("arguments", &arguments);
         });
-        if let Some(rule) = queue.settings().options.dedup.clone() {
+        let rule = queue.settings().options.dedup.clone();
+        if let Some(rule) = rule.filter(|rule| !rule.while_there) {
             self.add_window(WindowOf::Queue(name.clone()), rule, queue.durable);
         }
         self.changed = true;

@@ -20,6 +20,7 @@ use super::alarms::{Alarms, SystemProbe};
 use super::arguments;
 use super::census::{Census, Node};
 use super::checkpoints::Checkpoints;
+use super::dedup;
 use super::events::Events;
 use super::exchanges::ExchangeDeclaration;
 use super::pager::{self, Line, Pager};
@@ -367,11 +368,19 @@ fn messages(recovered: Recovered, log: &Log, queues: &Queues) -> store::Restored
     recovered.restore(max_priority, |state| {
         if let Some(queue) = queues.get(&state.queue) {
             let mut held = queue.lock();
-            let state = match held.options().delays {
+            let mut state = match held.options().delays {
                 true => with_delays(state, &mut reader),
                 false => state,
             };
+            let rule = held.options().dedup.clone();
+            let ids = match rule.filter(|rule| rule.while_there) {
+                Some(rule) => dedup::ids_there(&mut state, &rule.header, &mut reader, log),
+                None => Vec::new(),
+            };
             held.restore(state);
+            for (level, seq, id) in ids {
+                held.note_present(level, seq, id);
+            }
             note_expiries(queue, &mut held, &mut reader);
             if held.keeps_whole() {
                 pager::read_all(queue, &mut held, log, &mut reader);

@@ -80,7 +80,8 @@ pub(super) fn restore_window(topology: &mut Topology, row: QueueRow) -> Option<Q
     let rule = match of_queue {
         true => {
             let queue = topology.queues.get(&row.name);
-            queue.and_then(|queue| queue.settings().options.dedup.clone())
+            let rule = queue.and_then(|queue| queue.settings().options.dedup.clone());
+            rule.filter(|rule| !rule.while_there)
         }
         false => {
             let exchange = topology.graph.get(row.name.as_bytes());

@@ -21,6 +21,9 @@ pub struct Dedup {
     pub ttl_ms: Option<u64>,
     /// The header that has the id.
     pub header: String,
+    /// Of a queue: an id is known for as long as its message is there, and `size` and `ttl_ms` have no
+    /// meaning.
+    pub while_there: bool,
 }
 
 impl Default for Dedup {
@@ -29,6 +32,7 @@ impl Default for Dedup {
             size: DEDUP_SIZE,
             ttl_ms: None,
             header: HEADER.to_owned(),
+            while_there: false,
         }
     }
 }

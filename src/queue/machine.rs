@@ -13,13 +13,14 @@ use super::entry::{Entry, Spot};
 use super::options::{DeathReason, Overflow, QueueKind, QueueOptions};
 use super::outcome::{Admission, Effects, Got};
 use super::places::KEPT_MAX;
+use super::present::Present;
 use super::ready::Ready;
 use super::tally::Tally;
 use super::turns::Turns;
 use crate::base::LogPos;
 use crate::base::history::Tier;
 use crate::base::index::IndexEntry;
-use crate::message::Message;
+use crate::message::{DedupId, Message};
 
 pub(super) struct Unacked {
     pub(super) entry: Entry,
@@ -51,6 +52,8 @@ pub struct Queue {
     pub(super) dying: HashMap<LogPos, (Spot, IndexEntry)>,
     pub(super) consumers: Slab<Consumer>,
     pub(super) turns: Turns,
+    /// The ids that are there, of a queue that takes none twice.
+    pub(super) present: Option<Box<Present>>,
     /// With single active consumer: who gets messages.
     pub(super) active: Option<u32>,
     /// Consumers asked in the running dispatch; kept for its allocation.
@@ -74,6 +77,7 @@ impl Queue {
     pub fn new(options: QueueOptions) -> Self {
         Queue {
             ready: Ready::new(options.max_priority, options.message_ttl_ms),
+            present: Present::new(&options),
             options,
             ..Queue::default()
         }
@@ -144,8 +148,8 @@ impl Queue {
     }
 
     /// Takes a message at the tail. Deliver it with [`Self::dispatch`], once for a batch, and end
-    /// the batch with [`Self::wake`]. A queue that is gone drops it, and says so in `effects` as if
-    /// it had been consumed.
+    /// the batch with [`Self::wake`]. A queue that is gone drops it, and so does one that takes no id
+    /// twice if it is there (A3.21); that it is dropped is said in `effects`, as if it had been consumed.
     pub fn publish(
         &mut self,
         pos: LogPos,
@@ -154,6 +158,12 @@ impl Queue {
         effects: &mut Effects,
     ) -> Admission {
         if self.gone {
+            effects.gone(pos);
+            return Admission::Taken;
+        }
+        let present = self.present.as_ref();
+        let id = present.and_then(|present| present.id_of(&message));
+        if id.is_some_and(|id| present.is_some_and(|present| present.has(id))) {
             effects.gone(pos);
             return Admission::Taken;
         }
@@ -187,7 +197,24 @@ impl Queue {
         self.tally.published();
         let entry = self.entry(pos, message, now_ms);
         self.new_from.get_or_insert(entry.spot.seq());
+        if let (Some(present), Some(id)) = (&mut self.present, id) {
+            present.enter(entry.spot, id);
+        }
         self.ready.push(entry);
+    }
+
+    /// Notes, at start, that the message in lane `level` with number `seq` has an id (A3.21).
+    pub fn note_present(&mut self, level: u8, seq: u64, id: DedupId) {
+        if let Some(present) = &mut self.present {
+            present.enter(Spot::new(level, seq), id);
+        }
+    }
+
+    /// A message has left for good: its id may come again.
+    pub(super) fn left(&mut self, spot: Spot) {
+        if let Some(present) = &mut self.present {
+            present.leave(spot);
+        }
     }
 
     fn entry(&mut self, pos: LogPos, message: Message, stamped_ms: u64) -> Entry {
@@ -255,6 +282,7 @@ impl Queue {
         if no_ack {
             effects.gone(entry.pos);
             consumer.stage(message, redelivered, Slot::NONE);
+            self.left(entry.spot);
             return;
         }
         let key = ConsumerKey {
@@ -287,6 +315,7 @@ impl Queue {
         self.tally.got(no_ack, redelivered, message.body_len());
         let slot = if no_ack {
             effects.gone(entry.pos);
+            self.left(entry.spot);
             Slot::NONE
         } else {
             hold(
@@ -318,6 +347,7 @@ impl Queue {
         for slot in slots {
             if let Some(entry) = self.take_unacked(slot) {
                 self.tally.acked();
+                self.left(entry.spot);
                 effects.gone(entry.pos);
             }
         }
@@ -367,6 +397,9 @@ impl Queue {
     pub fn purge(&mut self, effects: &mut Effects) -> usize {
         let count = self.ready.len();
         self.ready.take_all().drop_into(effects);
+        if let Some(present) = &mut self.present {
+            present.leave_all_but(self.unacked.iter().map(|(_, out)| out.entry.spot));
+        }
         count
     }
 

@@ -22,6 +22,7 @@ mod options;
 mod outcome;
 mod paging;
 mod places;
+mod present;
 mod ready;
 mod shared;
 mod subscription;

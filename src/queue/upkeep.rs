@@ -74,6 +74,7 @@ impl Queue {
     pub(super) fn bury(&mut self, entry: Entry, reason: DeathReason, effects: &mut Effects) {
         let lettered = self.options.dead_letter.is_some() && !self.gone;
         self.tally.died(reason, lettered);
+        self.left(entry.spot);
         if !lettered {
             return effects.gone(entry.pos);
         }

@@ -57,8 +57,99 @@ fn a3_21_a_queue_takes_an_id_once() {
     bench.publish("", "q", b"plain", true);
     bench.publish("", "q", b"plain", true);
     assert_eq!(bench.ids_in("q"), ["a", "b", "c", "plain", "plain"]);
+}
+
+#[test]
+fn a3_21_an_id_is_free_again_when_its_message_has_left_the_queue() {
+    let mut bench = Bench::new();
+    let mut table = TableBuilder::new();
+    table.insert("x-message-deduplication", Value::Bool(true));
+    table.insert("x-max-length", Value::I32(3));
+    let arguments = table.finish();
+    bench.declare("q", |q| {
+        q.durable = true;
+        q.arguments = arguments;
+    });
+    let get = |bench: &Bench| {
+        let got = bench.vhost.get(&bench.queue("q"), false).unwrap();
+        got.unwrap().slot
+    };
+    let settle = |bench: &Bench, slot, requeue| {
+        let how = match requeue {
+            true => Settle::Requeued { failed: false },
+            false => Settle::Rejected,
+        };
+        let effects = &mut crate::queue::Effects::default();
+        let settled = bench.vhost.settle(&bench.queue("q"), [slot], how, effects);
+        settled.unwrap();
+    };
     bench.send_ids("", "q", &["a"]);
-    assert!(bench.ids_in("q").is_empty(), "though the first is gone");
+    // One that is out is still the queue's, and so is one that comes back.
+    let out = get(&bench);
+    bench.send_ids("", "q", &["a"]);
+    assert_eq!(bench.queue("q").lock().ready_len(), 0);
+    settle(&bench, out, true);
+    bench.send_ids("", "q", &["a"]);
+    assert_eq!(bench.ids_in("q"), ["a"]);
+    // Got without an ack, and rejected.
+    bench.send_ids("", "q", &["a"]);
+    let out = get(&bench);
+    settle(&bench, out, false);
+    bench.send_ids("", "q", &["a"]);
+    // Purged, but for what is out.
+    let out = get(&bench);
+    bench.send_ids("", "q", &["b"]);
+    assert_eq!(bench.vhost.purge_queue(&bench.queue("q")).unwrap().value, 1);
+    bench.send_ids("", "q", &["a", "b"]);
+    assert_eq!(bench.ids_in("q"), ["b"]);
+    settle(&bench, out, false);
+    // Pushed out of a queue that is too long.
+    bench.send_ids("", "q", &["a", "b", "c", "d"]);
+    bench.send_ids("", "q", &["a"]);
+    assert_eq!(bench.ids_in("q"), ["c", "d", "a"]);
+    // Nothing but what is there is known after a stop of either kind.
+    bench.send_ids("", "q", &["a", "b"]);
+    assert_eq!(
+        bench
+            .vhost
+            .get(&bench.queue("q"), true)
+            .unwrap()
+            .unwrap()
+            .ready_left,
+        1
+    );
+    for stop in [Bench::crash, Bench::restart] {
+        bench = stop(bench);
+        bench.send_ids("", "q", &["b"]);
+        assert_eq!(bench.queue("q").lock().ready_len(), 1);
+    }
+    bench.send_ids("", "q", &["a"]);
+    assert_eq!(bench.ids_in("q"), ["b", "a"]);
+}
+
+#[test]
+fn a3_21_ids_on_disk_are_known_too() {
+    let mut bench = Bench::new();
+    bench.dedup_queue("q", &[]);
+    let ids: Vec<String> = (0..6_000).map(|n| format!("{n:0>300}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    for chunk in ids.chunks(500) {
+        bench.send_ids("", "q", chunk);
+    }
+    for stop in [Bench::crash, Bench::restart] {
+        bench = stop(bench);
+        for chunk in ids.chunks(500) {
+            bench.send_ids("", "q", chunk);
+        }
+        assert_eq!(bench.queue("q").lock().ready_len(), ids.len());
+    }
+    assert_eq!(
+        bench.vhost.purge_queue(&bench.queue("q")).unwrap().value,
+        ids.len()
+    );
+    assert_eq!(bench.live_messages(), 0);
+    bench.send_ids("", "q", &ids[..10]);
+    assert_eq!(bench.queue("q").lock().ready_len(), 10);
 }
 
 #[test]
@@ -141,6 +232,7 @@ fn a3_21_what_a_full_queue_refused_may_come_again() {
     let mut bench = Bench::new();
     let mut table = TableBuilder::new();
     table.insert("x-message-deduplication", Value::Bool(true));
+    table.insert("x-cache-size", Value::I32(10));
     table.insert("x-max-length", Value::I32(1));
     table.insert("x-overflow", Value::LongStr(b"reject-publish"));
     let arguments = table.finish();

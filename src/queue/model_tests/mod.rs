@@ -26,13 +26,15 @@ fn number(message: &Message) -> u64 {
     u64::from_be_bytes(body[..8].try_into().unwrap())
 }
 
-/// Run one seed alone with `WARREN_SEED=n`.
+/// Run one seed alone with `WARREN_SEED=n`, and more of them with `WARREN_QUEUE_SEEDS=n`.
 #[test]
 fn random_operations_agree_with_the_model() {
     const STEPS: usize = 4_000;
-    let only = std::env::var("WARREN_SEED").map(|seed| seed.parse().unwrap());
+    let asked = |name| std::env::var(name).map(|number| number.parse::<u64>().unwrap());
+    let only = asked("WARREN_SEED");
     let only_one = only.is_ok();
-    let seeds = only.map_or(0..24, |seed: u64| seed..seed + 1);
+    let count = asked("WARREN_QUEUE_SEEDS").unwrap_or(80);
+    let seeds = only.map_or(0..count, |seed| seed..seed + 1);
     let (mut delivered, mut pages_read, mut restarts) = (0, 0, 0);
     let (mut picked, mut from_pages) = (0, 0);
     for seed in seeds {
