@@ -146,7 +146,7 @@ impl Vhost {
                 permit(Access::Write, Resource::exchange(&alternate, self.name()))?;
             }
             let count = change.topology.graph.exchange_count();
-            self.check_exchange_limit(&wanted.name, count)?;
+            self.check_exchange_limit(&self.limits(), &wanted.name, count)?;
             change.add_exchange(wanted)
         })
     }

@@ -111,7 +111,7 @@ impl Vhost {
             self.ended.broker.queues_declared.add(1);
             return Ok(self.unchanged(current.clone()));
         }
-        self.check_queue_limit(&name, self.topology().queues.len())?;
+        self.check_queue_limit(&self.limits(), &name, self.topology().queues.len())?;
         if let Some(exchange) = wanted.arguments.get(DEAD_LETTER_EXCHANGE)
             && let Some(exchange) = exchange.as_str()
         {
@@ -126,7 +126,7 @@ impl Vhost {
                 self.equivalent(current, wanted, connection)?;
                 return Ok(current.clone());
             }
-            self.check_queue_limit(&name, change.topology.queues.len())?;
+            self.check_queue_limit(&self.limits(), &name, change.topology.queues.len())?;
             let owner = wanted.exclusive.then_some(connection);
             created = true;
             Ok(change.add_queue(&name, wanted, kind, owner))

@@ -369,9 +369,14 @@ impl Vhost {
         Node::recount(&self.node.exchanges, before.1, now.1);
     }
 
-    /// Whether there may be one more queue (A13).
-    pub(super) fn check_queue_limit(&self, name: &Name, count: usize) -> Result<(), AmqpError> {
-        if let Some(limit) = self.limits.load().reached(Limit::Queues, count as u64) {
+    /// Whether there may be one more queue (A13), by the vhost's limits as they are or are to be.
+    pub(super) fn check_queue_limit(
+        &self,
+        limits: &Limits,
+        name: &Name,
+        count: usize,
+    ) -> Result<(), AmqpError> {
+        if let Some(limit) = limits.reached(Limit::Queues, count as u64) {
             return Err(AmqpError::queue_limit(name, &self.name, limit));
         }
         let all = self.node.queues.load(Ordering::Relaxed);
@@ -381,11 +386,16 @@ impl Vhost {
         }
     }
 
-    /// Whether there may be one more exchange. Those that every vhost has do not count.
-    pub(super) fn check_exchange_limit(&self, name: &Name, count: usize) -> Result<(), AmqpError> {
+    /// The same of exchanges. Those that every vhost has do not count.
+    pub(super) fn check_exchange_limit(
+        &self,
+        limits: &Limits,
+        name: &Name,
+        count: usize,
+    ) -> Result<(), AmqpError> {
         let declared = count.saturating_sub(self.predeclared) as u64;
         let all = self.node.exchanges.load(Ordering::Relaxed);
-        let reached = self.limits.load().reached(Limit::Exchanges, declared);
+        let reached = limits.reached(Limit::Exchanges, declared);
         match reached.or_else(|| self.node.limits.reached(Limit::Exchanges, all)) {
             Some(limit) => Err(AmqpError::exchange_limit(name, &self.name, limit)),
             None => Ok(()),

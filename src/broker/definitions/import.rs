@@ -183,9 +183,10 @@ impl Import<'_> {
         let mut counted = self.imported;
         let mut at = "exchanges, queues and bindings".to_owned();
         let mut queues = Vec::new();
+        let limits = vhost.limits();
         let changed = vhost.change(|change| {
             for step in steps {
-                let done = step.apply(change).inspect_err(|_| at.clone_from(&step.at))?;
+                let done = step.apply(change, &limits).inspect_err(|_| at.clone_from(&step.at))?;
                 match done {
                     Done::New => counted.created += 1,
                     Done::NewQueue(queue) => {

@@ -3,6 +3,7 @@
 //! Owns the checks, and the name of the first fault.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -71,14 +72,21 @@ pub(super) enum Done {
 }
 
 impl Step {
-    pub(super) fn apply(&self, change: &mut Change<'_>) -> Result<Done, AmqpError> {
+    /// `limits` are the vhost's, as they are once the import has set them.
+    pub(super) fn apply(
+        &self,
+        change: &mut Change<'_>,
+        limits: &Limits,
+    ) -> Result<Done, AmqpError> {
         match &self.what {
             What::Exchange(wanted) => {
                 if change.topology.graph.get(wanted.name.as_bytes()).is_some() {
                     return Ok(Done::Existed);
                 }
                 let count = change.topology.graph.exchange_count();
-                change.vhost.check_exchange_limit(&wanted.name, count)?;
+                change
+                    .vhost
+                    .check_exchange_limit(limits, &wanted.name, count)?;
                 change.add_exchange(wanted).map(|()| Done::New)
             }
             What::Queue(wanted, kind) => {
@@ -86,7 +94,9 @@ impl Step {
                     return Ok(Done::Existed);
                 }
                 let count = change.topology.queues.len();
-                change.vhost.check_queue_limit(&wanted.name, count)?;
+                change
+                    .vhost
+                    .check_queue_limit(limits, &wanted.name, count)?;
                 let queue = change.add_queue(&wanted.name, wanted, *kind, None);
                 Ok(Done::NewQueue(queue))
             }
@@ -315,27 +325,19 @@ impl Plan {
     fn rehearse(&self, broker: &Broker) -> Result<(), ImportError> {
         for (name, steps) in &self.steps {
             let vhost = broker.vhost(name);
-            let fault = |vhost: &crate::broker::vhost::Vhost| {
-                vhost.rehearse(|change| {
-                    steps.iter().find_map(|step| {
-                        let fault = step.apply(change).err()?;
-                        Some(ImportError::Invalid {
-                            at: step.at.clone(),
-                            reason: fault.text,
-                        })
+            let vhost = vhost.unwrap_or_else(|| Arc::new(broker.new_vhost(name.clone())));
+            // The last ones stay.
+            let set = self.limits.iter().rev().find(|(of, _)| of == name);
+            let limits = set.map_or_else(|| vhost.limits(), |(_, set)| Arc::new(set.clone()));
+            let found = vhost.rehearse(|change| {
+                steps.iter().find_map(|step| {
+                    let fault = step.apply(change, &limits).err()?;
+                    Some(ImportError::Invalid {
+                        at: step.at.clone(),
+                        reason: fault.text,
                     })
                 })
-            };
-            let found = match vhost {
-                Some(vhost) => fault(&vhost),
-                None => {
-                    let vhost = broker.new_vhost(name.clone());
-                    for (_, limits) in self.limits.iter().filter(|(of, _)| of == name) {
-                        vhost.set_limits(limits.clone());
-                    }
-                    fault(&vhost)
-                }
-            };
+            });
             if let Some(found) = found {
                 return Err(found);
             }

@@ -236,6 +236,29 @@ fn a11_an_import_keeps_to_the_limits_of_the_vhost() {
 }
 
 #[test]
+fn a11_the_limits_that_an_import_sets_hold_for_it() {
+    let bench = Bench::new();
+    let limit = |max: i64| {
+        json!([{
+            "vhost": "/", "component": "vhost-limits", "name": "limits",
+            "value": {"max-queues": max},
+        }])
+    };
+    let queues = json!([{"name": "a", "vhost": "/"}, {"name": "b", "vhost": "/"}]);
+    let before = bench.export();
+    // Lower than what there may be now: nothing changes.
+    let file = json!({"parameters": limit(1), "queues": queues.clone()});
+    let fault = bench.import(&file).unwrap_err();
+    assert!(matches!(fault, ImportError::Invalid { .. }), "{fault}");
+    assert_eq!(bench.export(), before);
+    // And higher.
+    let low = json!({"parameters": limit(0)});
+    bench.import(&low).unwrap();
+    let file = json!({"parameters": limit(2), "queues": queues});
+    assert_eq!(bench.import(&file).unwrap().created, 2);
+}
+
+#[test]
 fn a11_one_vhosts_definitions_go_into_another() {
     let bench = Bench::new();
     bench

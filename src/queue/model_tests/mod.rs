@@ -33,7 +33,7 @@ fn random_operations_agree_with_the_model() {
     let asked = |name| std::env::var(name).map(|number| number.parse::<u64>().unwrap());
     let only = asked("WARREN_SEED");
     let only_one = only.is_ok();
-    let count = asked("WARREN_QUEUE_SEEDS").unwrap_or(80);
+    let count = asked("WARREN_QUEUE_SEEDS").unwrap_or(40);
     let seeds = only.map_or(0..count, |seed| seed..seed + 1);
     let (mut delivered, mut pages_read, mut restarts) = (0, 0, 0);
     let (mut picked, mut from_pages) = (0, 0);
