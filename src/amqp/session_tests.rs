@@ -540,3 +540,30 @@ fn who_does_not_know_of_blocking_is_held_up_without_a_word() {
     assert_eq!(bench.session.pause_left(), None);
     assert_eq!(bench.round(), Vec::<String>::new());
 }
+
+#[test]
+fn a6_17_so_many_consumers_and_no_more() {
+    let mut bench = Bench::new();
+    let mut settings = Settings::clone(&bench.session.link.settings);
+    settings.consumers_per_channel = Some(2);
+    bench.session.link.settings = Arc::new(settings);
+    for queue in ["a", "b", "c"] {
+        bench.declare(queue, false);
+    }
+    bench.consume("a", false);
+    bench.consume("b", false);
+    assert_eq!(bench.out(), ["consume-ok", "consume-ok"]);
+    // Whoever is gone does not count.
+    bench.send(cancel("a"));
+    bench.consume("c", false);
+    assert_eq!(bench.out(), ["cancel-ok of a", "consume-ok"]);
+    let mut frames = BytesMut::new();
+    let consume = basic::Consume {
+        queue: short_string("a"),
+        ..basic::Consume::default()
+    };
+    let consume = AMQPClass::Basic(basic::AMQPMethod::Consume(consume));
+    encode::write_method(&mut frames, 1, &consume);
+    let fault = AmqpError::consumer_limit(2).at(60, 20);
+    assert_eq!(bench.session.frames(&frames.freeze()), Err(fault));
+}

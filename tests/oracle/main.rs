@@ -20,6 +20,7 @@ mod lists;
 mod names;
 mod people;
 mod play;
+mod rows;
 mod script;
 mod spec;
 mod step;
