@@ -253,6 +253,9 @@ impl Queue {
         let taken = self
             .ready
             .pick(seen.id.spot, &seen.index, seen.page, &mut effects.opened);
+        if taken.is_some() {
+            self.left(seen.id.spot);
+        }
         taken.is_some()
     }
 

@@ -161,9 +161,8 @@ impl Queue {
             effects.gone(pos);
             return Admission::Taken;
         }
-        let present = self.present.as_ref();
-        let id = present.and_then(|present| present.id_of(&message));
-        if id.is_some_and(|id| present.is_some_and(|present| present.has(id))) {
+        let id = self.id_of(&message);
+        if self.has_id(id) {
             effects.gone(pos);
             return Admission::Taken;
         }
@@ -181,19 +180,30 @@ impl Queue {
             }
             return Admission::Refused;
         }
-        self.take_in(pos, message, now_ms);
+        self.take_in(pos, message, id, now_ms);
         Admission::Taken
     }
 
     /// As [`Self::publish`], of a message that the log says is here: no limit refuses it.
     pub fn put_in(&mut self, pos: LogPos, message: Message, now_ms: u64, effects: &mut Effects) {
-        match self.gone {
+        let id = self.id_of(&message);
+        match self.gone || self.has_id(id) {
             true => effects.gone(pos),
-            false => self.take_in(pos, message, now_ms),
+            false => self.take_in(pos, message, id, now_ms),
         }
     }
 
-    fn take_in(&mut self, pos: LogPos, message: Message, now_ms: u64) {
+    /// The id by which a queue that takes none twice knows a message.
+    fn id_of(&self, message: &Message) -> Option<DedupId> {
+        self.present.as_ref()?.id_of(message)
+    }
+
+    fn has_id(&self, id: Option<DedupId>) -> bool {
+        let present = self.present.as_ref();
+        id.is_some_and(|id| present.is_some_and(|present| present.has(id)))
+    }
+
+    fn take_in(&mut self, pos: LogPos, message: Message, id: Option<DedupId>, now_ms: u64) {
         self.tally.published();
         let entry = self.entry(pos, message, now_ms);
         self.new_from.get_or_insert(entry.spot.seq());

@@ -1,7 +1,11 @@
 //! Messages that are sent twice (A3.21).
 
+use std::ops::ControlFlow;
+
 use super::*;
+use crate::broker::browse::Bounds;
 use crate::codec::PropertyPatch;
+use crate::queue::Cursor;
 
 fn dedup(fields: &[(&str, i64)]) -> RawTable {
     let mut table = TableBuilder::new();
@@ -103,6 +107,30 @@ fn a3_21_an_id_is_free_again_when_its_message_has_left_the_queue() {
     bench.send_ids("", "q", &["a", "b"]);
     assert_eq!(bench.ids_in("q"), ["b"]);
     settle(&bench, out, false);
+    // Taken out by an operator.
+    bench.send_ids("", "q", &["a"]);
+    let queue = bench.queue("q");
+    let mut id = None;
+    let bounds = Bounds {
+        messages: 1,
+        bytes: usize::MAX,
+    };
+    let browsed = bench
+        .vhost
+        .browse(&queue, Cursor::default(), bounds, &mut |seen, _| {
+            id = Some(seen.id);
+            ControlFlow::Continue(())
+        });
+    browsed.unwrap();
+    assert!(
+        bench
+            .vhost
+            .delete_message(&queue, id.unwrap())
+            .unwrap()
+            .value
+    );
+    bench.send_ids("", "q", &["a"]);
+    assert_eq!(bench.ids_in("q"), ["a"]);
     // Pushed out of a queue that is too long.
     bench.send_ids("", "q", &["a", "b", "c", "d"]);
     bench.send_ids("", "q", &["a"]);
