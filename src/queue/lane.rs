@@ -399,6 +399,11 @@ impl Lane {
         if tail.is_empty() || (!short && (tail.len() < window.page_len || near)) {
             return Cut::Nothing;
         }
+        // Asked with each batch, and most often it is too early: then one look must do.
+        let last = tail.at(window.page_len.saturating_sub(1));
+        if !short && last.is_some_and(|last| last.pos.is_some() && last.pos >= settled) {
+            return Cut::Nothing;
+        }
         let kept = |entry: &&Entry| entry.pos.is_some();
         let front = || tail.iter().take(window.page_len);
         let len = front().take_while(kept).count();

@@ -72,6 +72,11 @@ impl Places {
         self.places.front().and_then(Place::held)
     }
 
+    /// The message at a place counted from the front, if one is there.
+    pub(super) fn at(&self, place: usize) -> Option<&Entry> {
+        self.places.get(place).and_then(Place::held)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.places.iter().filter_map(Place::held)
     }
