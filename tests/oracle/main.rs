@@ -19,6 +19,7 @@ mod handshake;
 mod lists;
 mod names;
 mod people;
+mod permissions;
 mod play;
 mod rows;
 mod script;
