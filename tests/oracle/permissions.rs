@@ -48,7 +48,9 @@ fn table() -> String {
         }
         cells.insert((operation, user), outcome(said, user));
     }
-    let mut table = "| operation | without configure | without write | without read |\n|---|---|---|---|\n".to_owned();
+    let mut table =
+        "| operation | without configure | without write | without read |\n|---|---|---|---|\n"
+            .to_owned();
     for operation in operations {
         let [configure, write, read] = MISSING.map(|user| &cells[&(operation, user)]);
         let operation = operation.replace('-', " ");
@@ -64,5 +66,8 @@ fn a10_the_documented_table_of_permissions_is_what_was_recorded() {
     let (_, rest) = text.split_once(BEGIN).unwrap();
     let (documented, _) = rest.split_once(END).unwrap();
     let table = table();
-    assert!(documented == table, "docs/SECURITY.md should have:\n{table}");
+    assert!(
+        documented == table,
+        "docs/SECURITY.md should have:\n{table}"
+    );
 }
