@@ -16,8 +16,8 @@ const MISSING: [&str; 3] = ["noconfigure", "nowrite", "noread"];
 /// What an operation comes to: code and text of the close, or nothing.
 fn outcome(scenario: &Scenario, user: &str) -> String {
     let said = scenario.steps().flat_map(|(_, said)| said);
-    let mut closes = said.filter(|line| line.contains(".close reply_code="));
-    let Some(close) = closes.next_back() else {
+    let closes = said.filter(|line| line.contains(".close reply_code="));
+    let Some(close) = closes.last() else {
         return "allowed".to_owned();
     };
     let (_, rest) = close.split_once("reply_code=").unwrap();
