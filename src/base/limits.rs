@@ -184,8 +184,8 @@ pub const QUOTA_BURST: Duration = Duration::from_millis(100);
 /// How soon a publisher that is held to a quota notices that the quota was changed.
 pub const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Octets of messages that a queue keeps in memory at the head of each priority, and again of those
-/// delivered and not acked. Beyond that a message that is in the log is known by its place only.
+/// Octets of messages that a queue keeps in memory at its head, all priorities together, and again of
+/// those delivered and not acked. Beyond that a message that is in the log is known by its place only.
 pub const QUEUE_WINDOW_BYTES: usize = 1024 * 1024;
 
 /// Octets of the longest access token: more does not fit into the first frame a client may send

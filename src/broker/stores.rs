@@ -68,7 +68,7 @@ pub(super) fn hidden(
         is_store: true,
     };
     let settings = Settings {
-        options,
+        options: options.into(),
         ..Settings::default()
     };
     QueueRef::new(spec, settings)

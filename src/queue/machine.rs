@@ -4,7 +4,8 @@
 //! Owns which message is where. Never waits, never reads a clock, and never touches anything but
 //! itself and its ports: the time comes in, and what must happen elsewhere goes out as [`Effects`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -39,7 +40,8 @@ pub(super) struct Late {
 /// A queue's messages and consumers.
 #[derive(Default)]
 pub struct Queue {
-    pub(super) options: QueueOptions,
+    /// Shared with the queues that have the same.
+    pub(super) options: Arc<QueueOptions>,
     pub(super) next_seq: u64,
     pub(super) next_generation: u32,
     pub(super) ready: Ready,
@@ -49,7 +51,7 @@ pub struct Queue {
     /// The dead that cannot go yet: the first one's message must be read.
     pub(super) late: VecDeque<Late>,
     /// The dead, and where they stood, until the log says so.
-    pub(super) dying: HashMap<LogPos, (Spot, IndexEntry)>,
+    pub(super) dying: BTreeMap<LogPos, (Spot, IndexEntry)>,
     pub(super) consumers: Slab<Consumer>,
     pub(super) turns: Turns,
     /// The ids that are there, of a queue that takes none twice.
@@ -74,7 +76,8 @@ pub struct Queue {
 
 impl Queue {
     /// An empty queue.
-    pub fn new(options: QueueOptions) -> Self {
+    pub fn new(options: impl Into<Arc<QueueOptions>>) -> Self {
+        let options = options.into();
         Queue {
             ready: Ready::new(options.max_priority, options.message_ttl_ms),
             present: Present::new(&options),

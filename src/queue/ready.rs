@@ -107,8 +107,18 @@ impl Ready {
     /// A new message, whose sequence number must be the highest so far.
     pub(super) fn push(&mut self, entry: Entry) {
         self.count(&entry, entry.own_expiry_ms);
-        let window = self.window;
+        let window = self.window_of_lane();
         self.lane_mut(entry.spot.level()).push(entry, window);
+    }
+
+    /// The part of the window that a lane may fill now: all lanes have one together. One that filled more
+    /// of it while it was alone keeps that until it is consumed, so that n of them hold 1 + 1/2 + … + 1/n
+    /// windows at the most.
+    fn window_of_lane(&self) -> Window {
+        Window {
+            octets: self.window.octets / (self.lanes.len() + 1),
+            ..self.window
+        }
     }
 
     /// A message that comes back to the place its sequence number gives it (A4.12).

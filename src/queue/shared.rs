@@ -36,16 +36,33 @@ pub struct QueueSpec {
 }
 
 /// What can change while a queue exists.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The arguments table as the client sent it, or as an operator has changed it since.
     pub arguments: Bytes,
     /// What arguments and policies together make of it.
-    pub options: QueueOptions,
+    pub options: Arc<QueueOptions>,
     /// The policy in force.
     pub policy: Option<Name>,
     /// The operator policy in force.
     pub operator_policy: Option<Name>,
+}
+
+/// The settings last seen: queues that are declared alike, as most are, have one copy together.
+static LAST: Mutex<Weak<Settings>> = Mutex::new(Weak::new());
+
+impl Settings {
+    fn shared(self) -> Arc<Settings> {
+        let mut last = LAST.lock();
+        match last.upgrade() {
+            Some(last) if *last == self => last,
+            _ => {
+                let new = Arc::new(self);
+                *last = Arc::downgrade(&new);
+                new
+            }
+        }
+    }
 }
 
 impl QueueSpec {
@@ -71,7 +88,8 @@ pub struct QueueRef(Arc<SharedQueue>);
 impl QueueRef {
     /// A new, empty queue.
     pub fn new(spec: QueueSpec, settings: Settings) -> Self {
-        let mut state = Queue::new(settings.options.clone());
+        let settings = settings.shared();
+        let mut state = Queue::new(Arc::clone(&settings.options));
         if spec.is_store && !settings.options.delays {
             // A history is read as a whole at each binding.
             state.keep_whole();
@@ -81,7 +99,7 @@ impl QueueRef {
         QueueRef(Arc::new(SharedQueue {
             spec,
             quota,
-            settings: ArcSwap::from_pointee(settings),
+            settings: ArcSwap::new(settings),
             state: Mutex::new(state),
         }))
     }
@@ -96,7 +114,7 @@ impl QueueRef {
         let options = &settings.options;
         let quota = &self.0.quota;
         quota.set(options.messages_per_s, options.bytes_per_s);
-        self.0.settings.store(Arc::new(settings));
+        self.0.settings.store(settings.shared());
     }
 
     /// The rates that its publishers are held to.
@@ -162,5 +180,27 @@ impl Ord for QueueRef {
 impl std::fmt::Debug for QueueRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.spec.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_that_are_declared_alike_share_their_settings() {
+        let settings = |max_len| Settings {
+            options: Arc::new(QueueOptions {
+                max_len,
+                ..QueueOptions::default()
+            }),
+            ..Settings::default()
+        };
+        // Other tests make queues meanwhile, so that it may be another's turn: not time after time.
+        let shared = |_| Arc::ptr_eq(&settings(Some(7)).shared(), &settings(Some(7)).shared());
+        assert!((0..1000).any(shared));
+        let kept = settings(Some(7)).shared();
+        assert!(!Arc::ptr_eq(&kept, &settings(Some(8)).shared()));
+        assert_eq!(*kept, settings(Some(7)));
     }
 }

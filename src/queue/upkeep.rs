@@ -2,7 +2,7 @@
 //!
 //! Owns when a message is dead. What becomes of it then is the broker's.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::entry::{Entry, NEVER_MS};
 use super::machine::{Late, Queue};
@@ -51,12 +51,12 @@ impl Queue {
             self.touch(now_ms);
         }
         self.ready.set_ttl(options.message_ttl_ms);
-        self.options = QueueOptions {
+        self.options = Arc::new(QueueOptions {
             kind: self.options.kind,
             max_priority: self.options.max_priority,
             single_active: self.options.single_active,
             ..options
-        };
+        });
     }
 
     /// Somebody uses the queue: it does not expire for its whole time again (A4.10).
@@ -105,9 +105,6 @@ impl Queue {
         for pos in positions {
             self.dying.remove(pos);
         }
-        if self.dying.is_empty() {
-            self.dying = HashMap::new();
-        }
     }
 
     pub(super) fn would_overflow(&self, message: &Message) -> bool {
@@ -115,7 +112,7 @@ impl Queue {
             max_len,
             max_len_bytes,
             ..
-        } = self.options;
+        } = *self.options;
         max_len.is_some_and(|most| self.ready.len() as u64 + 1 > most)
             || max_len_bytes
                 .is_some_and(|most| (self.ready.bytes() + message.body_len()) as u64 > most)
@@ -127,7 +124,7 @@ impl Queue {
             max_len_bytes,
             overflow,
             ..
-        } = self.options;
+        } = *self.options;
         overflow == Overflow::DropHead
             && (max_len.is_some_and(|most| self.ready.len() as u64 > most)
                 || max_len_bytes.is_some_and(|most| self.ready.bytes() as u64 > most))

@@ -143,7 +143,8 @@ impl Matching {
                 .unwrap_or_else(|_| QueueOptions {
                     kind,
                     ..QueueOptions::default()
-                }),
+                })
+                .into(),
             policy: first(&self.user),
             operator_policy: first(&self.operator),
         }
@@ -245,12 +246,12 @@ impl Vhost {
 
     /// Has a queue follow other settings at once.
     fn apply(&self, queue: &QueueRef, settings: Settings) -> Result<(), AmqpError> {
-        let options = settings.options.clone();
+        let options = Arc::clone(&settings.options);
         let changes = options != queue.settings().options;
         queue.set_settings(settings);
         if changes {
             let set = |state: &mut crate::queue::Queue, now_ms, _: &mut Effects| {
-                state.set_options(options, now_ms);
+                state.set_options(QueueOptions::clone(&options), now_ms);
             };
             self.change_queue(queue, &mut Effects::default(), set)?;
         }

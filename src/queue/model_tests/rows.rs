@@ -402,3 +402,29 @@ fn a6_5_the_next_active_consumer_is_the_first_of_the_highest_priority() {
         assert_eq!(last, turn == 4);
     }
 }
+
+/// However many priorities are in use, the messages in memory are those of about one window.
+#[test]
+fn priorities_share_one_window() {
+    const WINDOW: usize = 1 << 20;
+    let options = QueueOptions {
+        max_priority: 9,
+        ..QueueOptions::default()
+    };
+    let held = |level: fn(u64) -> u64| {
+        let mut queue = Queue::with_window(options.clone(), WINDOW, 1024);
+        let mut effects = Effects::default();
+        for number in 0..30_000 {
+            let message = message(number, level(number) as u8, 1000);
+            queue.publish(LogPos(number + 1), message, 0, &mut effects);
+        }
+        let lanes = queue.ready.lanes();
+        let entries = lanes.flat_map(|(_, lane)| lane.entries());
+        entries.map(|entry| entry.octets()).sum::<usize>()
+    };
+    // Half a window more is kept at the tail, for consumers that catch up.
+    let in_turn = held(|number| number % 10);
+    assert!((WINDOW..2 * WINDOW).contains(&in_turn), "{in_turn}");
+    let one_after_the_other = held(|number| number / 3000);
+    assert!(one_after_the_other < 5 * WINDOW, "{one_after_the_other}");
+}
