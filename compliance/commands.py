@@ -3,10 +3,29 @@
 import os
 import re
 import subprocess
+import time
 
 from check import check
 
 HOST, PORT = os.environ["WARREN_HTTP"].rsplit(":", 1)
+
+
+# RabbitMQ collects its statistics every five seconds.
+LATE_S = 20
+
+
+def eventually(is_true):
+    """Whether it is, now or soon."""
+    deadline = time.monotonic() + LATE_S
+    while True:
+        try:
+            if is_true():
+                return True
+        except (KeyError, IndexError, TypeError):
+            pass
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
 
 
 class Commands:
@@ -31,10 +50,18 @@ class Commands:
         @check(f"{self.version} {command}")
         def _():
             given = [word() if callable(word) else word for word in words]
-            code, output = self.run([*command.split(), *given], ["--vhost", vhost] if vhost else [])
-            assert code == 0, f"exit code {code}: {output}"
-            assert re.search(shows, output), f"no {shows!r} in {output}"
-            assert then is None or then(), f"it had no effect: {output}"
+            looks = command.split()[0] in ("list", "show") or command.endswith(" list")
+            output = ""
+
+            def shown():
+                nonlocal output
+                code, output = self.run([*command.split(), *given], ["--vhost", vhost] if vhost else [])
+                assert code == 0, f"exit code {code}: {output}"
+                return re.search(shows, output)
+
+            # What is looked at may be learnt of late; what changes something is not said twice.
+            assert eventually(shown) if looks else shown(), f"no {shows!r} in {output}"
+            assert then is None or eventually(then), f"it had no effect: {output}"
 
     def refused(self, command, *words, vhost=None, because, says):
         """The command fails with what `says` finds, for a reason: once it works, this list is wrong."""
