@@ -567,3 +567,36 @@ fn a6_17_so_many_consumers_and_no_more() {
     let fault = AmqpError::consumer_limit(2).at(60, 20);
     assert_eq!(bench.session.frames(&frames.freeze()), Err(fault));
 }
+
+#[test]
+fn a10_a_channel_has_its_limit_of_consumers_and_each_channel_its_own() {
+    let mut bench = Bench::new();
+    Arc::make_mut(&mut bench.session.link.settings).consumers_per_channel = Some(2);
+    for name in ["a", "b", "c"] {
+        bench.declare(name, false);
+    }
+    bench.consume("a", true);
+    bench.consume("b", true);
+    assert_eq!(bench.round(), ["consume-ok", "consume-ok"]);
+    // One that goes makes room.
+    bench.delete("a");
+    assert_eq!(bench.round(), ["cancel of a"]);
+    bench.consume("c", true);
+    assert_eq!(bench.round(), ["consume-ok"]);
+    let mut frames = BytesMut::new();
+    let third = basic::Consume {
+        queue: short_string("b"),
+        consumer_tag: short_string("third"),
+        ..basic::Consume::default()
+    };
+    let third = AMQPClass::Basic(basic::AMQPMethod::Consume(third));
+    let open = AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {}));
+    encode::write_method(&mut frames, 2, &open);
+    encode::write_method(&mut frames, 2, &third);
+    assert_eq!(bench.session.frames(&frames.split().freeze()), Ok(Go::On));
+    assert_eq!(bench.round(), ["open-ok", "consume-ok"], "on another channel");
+    encode::write_method(&mut frames, 1, &third);
+    let refused = bench.session.frames(&frames.freeze()).unwrap_err();
+    let text = "NOT_ALLOWED - reached maximum (2) of consumers per channel";
+    assert_eq!((refused.code.code(), refused.text.as_str()), (530, text));
+}
