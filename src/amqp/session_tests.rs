@@ -594,7 +594,11 @@ fn a10_a_channel_has_its_limit_of_consumers_and_each_channel_its_own() {
     encode::write_method(&mut frames, 2, &open);
     encode::write_method(&mut frames, 2, &third);
     assert_eq!(bench.session.frames(&frames.split().freeze()), Ok(Go::On));
-    assert_eq!(bench.round(), ["open-ok", "consume-ok"], "on another channel");
+    assert_eq!(
+        bench.round(),
+        ["open-ok", "consume-ok"],
+        "on another channel"
+    );
     encode::write_method(&mut frames, 1, &third);
     let refused = bench.session.frames(&frames.freeze()).unwrap_err();
     let text = "NOT_ALLOWED - reached maximum (2) of consumers per channel";
