@@ -10,6 +10,7 @@
 //! A text that was found so always matches. Where the pattern has a literal word the key has the same one, and a key's own word `*` or
 //! `#` is matched by the pattern's.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -43,9 +44,6 @@ struct Shape {
     after: Option<usize>,
 }
 
-/// A key is at most 255 octets, and `#` for no words is the most that a pattern's text can be longer.
-type Text = SmallVec<[u8; 264]>;
-
 impl Shape {
     /// The shape of a pattern; `None` if it has a second `#` or more than 64 other words.
     fn of(pattern: &[u8]) -> Option<Self> {
@@ -77,36 +75,78 @@ impl Shape {
         Some(shape)
     }
 
-    /// The text of the pattern of this shape that matches a key of these words; `None` if none can.
-    fn text<'k>(self, key: &[&'k [u8]]) -> Option<Text> {
-        let (before, after) = match self.after {
-            Some(after) => {
-                let rest = key.len().checked_sub(after)?;
-                (key.get(..self.before)?, key.get(rest.max(self.before)..)?)
-            }
-            None => (key, [].as_slice()),
-        };
-        if before.len() != self.before || after.len() != self.after.unwrap_or(0) {
+    /// The text of the pattern of this shape that matches a key; `None` if none can.
+    fn text(self, key: &Words<'_>) -> Option<Text> {
+        let after = self.after.unwrap_or(0);
+        let rest = key.len().checked_sub(after)?;
+        if rest < self.before || (self.after.is_none() && rest > self.before) {
             return None;
         }
-        let literal = |(at, word): (usize, &&'k [u8])| {
-            if self.stars >> at & 1 == 1 {
-                b"*"
-            } else {
-                *word
-            }
-        };
-        let hash = self.after.map(|_| b"#".as_slice());
-        let before = before.iter().enumerate().map(literal);
-        let after = (self.before..).zip(after).map(literal);
         let mut text = Text::new();
-        for (at, word) in before.chain(hash).chain(after).enumerate() {
-            if at > 0 {
-                text.push(b'.');
-            }
-            text.extend_from_slice(word);
+        key.put(0..self.before, self.stars, &mut text);
+        if self.after.is_some() {
+            let dots = (self.before > 0, after > 0);
+            text.extend_from_slice(match dots {
+                (false, false) => b"#",
+                (true, false) => b".#",
+                (false, true) => b"#.",
+                (true, true) => b".#.",
+            });
+            let stars = self.stars.checked_shr(self.before as u32).unwrap_or(0);
+            key.put(rest..key.len(), stars, &mut text);
         }
         Some(text)
+    }
+}
+
+/// Most keys are at most 255 octets; `#` for no words makes a text two longer, and `*` each empty word one.
+type Text = SmallVec<[u8; 264]>;
+
+/// A key and where its words are.
+struct Words<'k> {
+    key: &'k [u8],
+    /// Each word's first octet and the one behind its last.
+    places: SmallVec<[(u32, u32); 16]>,
+}
+
+impl<'k> Words<'k> {
+    fn of(key: &'k [u8]) -> Self {
+        let mut places = SmallVec::new();
+        let mut from = 0;
+        for word in words(key) {
+            let end = from + word.len() as u32;
+            places.push((from, end));
+            from = end + 1;
+        }
+        Words { key, places }
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Writes some of the words, with `*` for each one that has its bit. What stands between two `*` is
+    /// copied as a whole, dots included.
+    fn put(&self, range: Range<usize>, mut stars: u64, text: &mut Text) {
+        let Some(places) = self.places.get(range) else {
+            return;
+        };
+        let (Some(&(mut from, _)), Some(&(_, end))) = (places.first(), places.last()) else {
+            return;
+        };
+        while stars != 0
+            && let Some(&(start, behind)) = places.get(stars.trailing_zeros() as usize)
+        {
+            text.extend_from_slice(self.octets(from, start));
+            text.push(b'*');
+            from = behind;
+            stars &= stars - 1;
+        }
+        text.extend_from_slice(self.octets(from, end));
+    }
+
+    fn octets(&self, from: u32, to: u32) -> &[u8] {
+        self.key.get(from as usize..to as usize).unwrap_or_default()
     }
 }
 
@@ -157,12 +197,12 @@ impl<Q: Target> Shapes<Q> {
     }
 
     pub(super) fn route(&self, key: &[u8], out: &mut Routes<Q>) {
-        let mut parted: SmallVec<[&[u8]; 16]> = SmallVec::new();
+        if self.known.is_empty() {
+            return;
+        }
+        let key = Words::of(key);
         for (shape, _) in &self.known {
-            if parted.is_empty() {
-                parted.extend(words(key));
-            }
-            let text = shape.text(&parted);
+            let text = shape.text(&key);
             if let Some(set) = text.and_then(|text| self.by_text.get(text.as_slice())) {
                 out.take_set(set);
             }
