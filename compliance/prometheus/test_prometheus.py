@@ -11,8 +11,7 @@ import prometheus_client.openmetrics.parser  # noqa: E402,F401
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# What Warren does not show, by the beginning of the name, and why. Dashboards (RabbitMQ-Overview too) draw nothing but
-# what stands in the list of names.
+# What Warren does not show, by the beginning of the name, and why.
 PROCESSES = "of Erlang's processes and their memory"
 MNESIA = "of Mnesia and its schema"
 STORE = "of the message store and the queue index; Warren has a log (warren_log_…)"

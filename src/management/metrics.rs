@@ -5,6 +5,7 @@
 
 mod families;
 mod global;
+mod log;
 mod objects;
 
 use std::fmt;
@@ -104,6 +105,7 @@ impl Collector for Scrape {
             global::totals(&mut page, &self.context)?;
             global::messages(&mut page, &self.context)?;
             global::node(&mut page, &self.context)?;
+            log::write(&mut page, &self.context)?;
         }
         objects::write(&mut page, &self.context, self.families, &self.grouping)
     }
@@ -120,7 +122,7 @@ enum Kind {
 
 /// A metric of things of one kind.
 struct Metric<T> {
-    /// Without `rabbitmq_`, and without `_total`.
+    /// Without `rabbitmq_` or `warren_`, and without `_total`.
     name: &'static str,
     help: &'static str,
     kind: Kind,
@@ -159,8 +161,22 @@ struct Page<'a> {
 impl Page<'_> {
     /// Writes metrics with a sample for each row.
     fn write<T>(&mut self, metrics: &[Metric<T>], rows: &[(Labels, T)]) -> fmt::Result {
+        self.named(&format!("rabbitmq_{}", self.infix), metrics, rows)
+    }
+
+    /// Writes metrics that RabbitMQ does not have.
+    fn own<T>(&mut self, metrics: &[Metric<T>], rows: &[(Labels, T)]) -> fmt::Result {
+        self.named("warren_", metrics, rows)
+    }
+
+    fn named<T>(
+        &mut self,
+        prefix: &str,
+        metrics: &[Metric<T>],
+        rows: &[(Labels, T)],
+    ) -> fmt::Result {
         for metric in metrics {
-            let name = format!("rabbitmq_{}{}", self.infix, metric.name);
+            let name = format!("{prefix}{}", metric.name);
             let samples = rows.iter().map(|(labels, row)| (labels, (metric.of)(row)));
             self.samples(&name, metric.help, metric.kind, samples)?;
         }

@@ -259,7 +259,7 @@ pub(super) fn messages(page: &mut Page<'_>, context: &Context) -> fmt::Result {
     page.write(DEATHS, &deaths)
 }
 
-/// The process, the machine and the log.
+/// The process and the machine.
 pub(super) fn node(page: &mut Page<'_>, context: &Context) -> fmt::Result {
     let process = Process::now();
     let alarms = context.broker.alarms().view();
@@ -319,27 +319,6 @@ pub(super) fn node(page: &mut Page<'_>, context: &Context) -> fmt::Result {
         if let Some(value) = value {
             page.one(&format!("rabbitmq_{name}"), help, Kind::Gauge, value)?;
         }
-    }
-    let log = context.broker.log();
-    let (segments, messages) = log.totals();
-    for (name, help, value) in [
-        (
-            "log_segments",
-            "Segment files of the commit log",
-            segments as u64,
-        ),
-        (
-            "log_messages",
-            "Messages in the commit log that some queue holds, once for each queue",
-            messages,
-        ),
-        (
-            "log_pending_bytes",
-            "Octets given to the log and not on disk",
-            log.pending_bytes() as u64,
-        ),
-    ] {
-        page.one(&format!("warren_{name}"), help, Kind::Gauge, value)?;
     }
     Ok(())
 }

@@ -32,6 +32,13 @@ async fn a14_metrics_have_rabbitmqs_names() {
     assert!(value(&sums, received).is_some(), "{sums}");
     assert!(value(&sums, "rabbitmq_process_resident_memory_bytes").unwrap() > 1e6);
     assert!(sums.contains("rabbitmq_build_info{rabbitmq_version="));
+    // Declaring was synced; all figures are of one moment.
+    let syncs = value(&sums, "warren_log_sync_seconds_count").unwrap();
+    assert!(syncs >= 1.0, "{sums}");
+    let all = value(&sums, "warren_log_sync_seconds_bucket{le=\"+Inf\"}");
+    assert_eq!(all, Some(syncs));
+    assert!(value(&sums, "warren_log_groups_total").unwrap() >= 1.0);
+    assert_eq!(value(&sums, "warren_page_ins_total"), Some(0.0));
     assert!(sums.ends_with("# EOF\n"));
 
     let each = server.scrape("/metrics/per-object").await;
