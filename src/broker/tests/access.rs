@@ -40,7 +40,9 @@ impl Bench {
             user: user.into(),
             password: password.into(),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
         let login = self.broker.login(given, [127, 0, 0, 1].into());
         runtime.unwrap().block_on(login).is_ok()
     }
