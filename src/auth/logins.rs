@@ -8,12 +8,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::failures::{FailureRules, Failures};
 use super::{Directory, Login, OAuth2, PasswordHash, SharedDirectory, TokenRefused};
@@ -185,13 +186,15 @@ impl Logins {
             return self.check_secret(directory, given, peer).await;
         }
         let user = given.user.clone();
-        let turn = self.failures.turn(peer, &user, Instant::now());
-        sleep_until(turn.map_err(|_| LoginRefused::TooMany)?).await;
+        let now = Instant::now();
+        let turn = self.failures.turn(peer, &user, now);
+        let turn = turn.map_err(|_| LoginRefused::TooMany)?;
+        wait(turn - now).await;
         let checked = self.check_secret(directory, given, peer).await;
         match &checked {
             Ok(_) => self.failures.succeeded(peer, &user),
             Err(LoginRefused::Credentials | LoginRefused::Token(_)) => {
-                sleep(self.failures.failed(peer, &user, Instant::now())).await;
+                wait(self.failures.failed(peer, &user, Instant::now())).await;
             }
             Err(_) => {}
         }
@@ -349,11 +352,16 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// Waits, and needs no timer where there is nothing to wait for.
+async fn wait(delay: Duration) {
+    if !delay.is_zero() {
+        sleep(delay).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use arc_swap::ArcSwap;
-
-    use std::time::Duration;
 
     use super::*;
     use crate::auth::{HashingAlgorithm, User};
