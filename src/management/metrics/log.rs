@@ -71,7 +71,7 @@ pub(super) fn write(page: &mut Page<'_>, context: &Context) -> fmt::Result {
 
 fn syncs(page: &mut Page<'_>, figures: &LogFigures) -> fmt::Result {
     let bounds = SYNC_BOUNDS_US.iter().map(|bound_us| *bound_us as f64 / 1e6);
-    let bounds = bounds.chain([f64::MAX]);
+    let bounds = bounds.chain([f64::INFINITY]);
     let classes: Vec<(f64, u64)> = bounds.zip(figures.syncs).collect();
     let name = "warren_log_sync_seconds";
     let help = "How long the log's fdatasync took";
