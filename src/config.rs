@@ -61,6 +61,8 @@ pub struct Config {
     pub policies: Policies,
     /// Lifecycle events.
     pub events: Events,
+    /// What is noted in messages as they come.
+    pub interceptors: Interceptors,
 }
 
 /// The protocol's limits, as offered to clients in connection.tune.
@@ -111,6 +113,29 @@ pub struct Events {
     /// The first vhost has an exchange `amq.rabbitmq.event`, to which they are published: what
     /// RabbitMQ's plugin `rabbitmq_event_exchange` does once it is enabled.
     pub exchange: bool,
+}
+
+/// What is noted in messages as clients publish them: RabbitMQ's `message_interceptors.incoming`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Interceptors {
+    /// When it came: the header `timestamp_in_ms` and the property timestamp.
+    pub timestamp: Stamp,
+    /// The node it came to: the header `x-routed-by`.
+    pub routing_node: Stamp,
+}
+
+/// Whether something is noted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stamp {
+    /// It is not.
+    #[default]
+    Off,
+    /// Unless the client has set it.
+    Keep,
+    /// Whatever the client has set.
+    Overwrite,
 }
 
 /// When a persistent message is confirmed.
@@ -182,6 +207,7 @@ impl Default for Config {
             load_definitions: PathBuf::new(),
             policies: Policies::default(),
             events: Events::default(),
+            interceptors: Interceptors::default(),
         }
     }
 }

@@ -95,14 +95,18 @@ fn main() -> ExitCode {
 ///   file systems of the machine have written everything out: on a busy machine that takes minutes.
 ///   Warren needs none of it, as the log is the truth and is synced by itself. A command that is not found
 ///   is no fault to sled.
-/// * What the allocator keeps. By default it takes huge pages, which a few small objects keep whole, and holds
-///   what was freed for a second, after which threads that have nothing to do give nothing
-///   back: a burst would stay in memory until the next one.
+/// * What the allocator keeps. By default it takes huge pages, which a few small objects keep whole; holds what
+///   was freed for a second, after which threads that have nothing to do give nothing back; and a
+///   thread that frees into a full page takes it over, so that what others free there waits for that thread to
+///   look. A burst would stay in memory until the next one.
 fn set_environment() {
     use std::os::unix::process::CommandExt;
     const NOWHERE: &str = "/dev/null";
-    const ALLOCATOR: [(&str, &str); 2] =
-        [("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_PURGE_DELAY", "100")];
+    const ALLOCATOR: [(&str, &str); 3] = [
+        ("MIMALLOC_ALLOW_THP", "0"),
+        ("MIMALLOC_PURGE_DELAY", "100"),
+        ("MIMALLOC_PAGE_RECLAIM_ON_FREE", "-1"),
+    ];
     if std::env::var_os("PATH").is_some_and(|path| path == NOWHERE) {
         return;
     }

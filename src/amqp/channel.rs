@@ -25,7 +25,7 @@ use crate::broker::{Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
 use crate::codec::{Frame, FrameCursor, FrameKind, Method, Property, Publish, parse_method};
 use crate::message::Message;
-use crate::queue::{ConsumerKey, Effects, QueueRef, Slot};
+use crate::queue::{ConsumerKey, Effects, QueueRef, Requeue, Slot};
 
 /// A consumer of this channel.
 pub(super) struct Consumer {
@@ -160,10 +160,10 @@ impl Channel {
                 multiple,
                 requeue,
             } => self
-                .reject(tag, multiple, requeue, link)
+                .reject(tag, multiple, requeue.then_some(Requeue::Nacked), link)
                 .map_err(|fault| fault.at(60, 120)),
             Method::Reject { tag, requeue } => self
-                .reject(tag, false, requeue, link)
+                .reject(tag, false, requeue.then_some(Requeue::Failed), link)
                 .map_err(|fault| fault.at(60, 90)),
             Method::Qos { .. } | Method::Other(_) => {
                 let (class_id, method_id) = method.id();
@@ -218,6 +218,10 @@ impl Channel {
             .check_keys(&message, &self.extra_keys)
             .and_then(|()| checks::check_user_id(&message, &scan, &link.actor))
             .map_err(|fault| fault.at(60, 40))?;
+        let message = match &link.settings.stamps {
+            Some(stamps) => stamps.on(&message),
+            None => message,
+        };
         if let Some(transaction) = &mut self.transaction {
             transaction.publish(message, std::mem::take(&mut self.extra_keys), mandatory);
             self.stats.uncommitted.add(1);
@@ -308,13 +312,10 @@ impl Channel {
         &mut self,
         tag: u64,
         multiple: bool,
-        requeue: bool,
+        requeue: Option<Requeue>,
         link: &mut Link,
     ) -> Result<(), AmqpError> {
-        let how = match requeue {
-            true => Settle::Requeued { failed: true },
-            false => Settle::Rejected,
-        };
+        let how = requeue.map_or(Settle::Rejected, Settle::Requeued);
         if self.transaction.is_some() {
             return self.settle_later(tag, multiple, how);
         }
@@ -345,7 +346,7 @@ impl Channel {
         mut back: Vec<Outstanding>,
         link: &mut Link,
     ) -> Result<(), AmqpError> {
-        self.settle(&mut back, Settle::Requeued { failed: true }, link)
+        self.settle(&mut back, Settle::Requeued(Requeue::Failed), link)
     }
 
     /// Gives the batch's publishes and acks to the broker, and sends the confirms that are due.

@@ -33,6 +33,7 @@ mod reply_to;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod stamps;
 mod stream;
 mod task;
 mod transaction;
@@ -44,6 +45,7 @@ use connection::Connection;
 pub use detached::Detached;
 pub use newcomers::{Newcomer, Newcomers};
 use out_buffer::OutBuffer;
+use stamps::Stamps;
 pub use stream::{Origin, Stream, TlsSession};
 pub use task::serve;
 
@@ -71,6 +73,8 @@ pub struct Settings {
     pub consumer_timeout_ms: u64,
     /// That a consumer is late closes its channel, and the limit holds for every type of queue, as before 4.3.
     pub consumer_timeout_closes_channel: bool,
+    /// What is noted in messages as they come.
+    stamps: Option<Stamps>,
 }
 
 impl From<&Config> for Settings {
@@ -85,6 +89,7 @@ impl From<&Config> for Settings {
             consumers_per_channel: u64::try_from(config.limits.consumers_per_channel).ok(),
             consumer_timeout_ms: config.amqp.consumer_timeout_ms,
             consumer_timeout_closes_channel: config.amqp.consumer_timeout_closes_channel,
+            stamps: Stamps::new(config.interceptors),
         }
     }
 }

@@ -5,7 +5,9 @@
 use super::arguments;
 use super::vhost::{Durably, Vhost};
 use crate::base::{AmqpError, LogPos, clock};
-use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Got, QueueRef, Slot, SubscribeError};
+use crate::queue::{
+    ConsumerKey, ConsumerSpec, Effects, Got, QueueRef, Requeue, Slot, SubscribeError,
+};
 
 /// Most octets of messages that one basic.get reads itself; the pager reads on.
 const GET_READ_BYTES: usize = 64 * 1024;
@@ -17,11 +19,8 @@ pub enum Settle {
     Acked,
     /// Rejected without requeue: dead (A6.15).
     Rejected,
-    /// Back to the queue (A4.12). `failed`: the delivery counts as a failed one (A6.14).
-    Requeued {
-        /// Whether it counts against the delivery limit.
-        failed: bool,
-    },
+    /// Back to the queue (A4.12).
+    Requeued(Requeue),
 }
 
 impl Vhost {
@@ -122,10 +121,10 @@ impl Vhost {
         how: Settle,
         effects: &mut Effects,
     ) -> Result<LogPos, AmqpError> {
-        let changed = self.change_queue(queue, effects, |state, _, effects| match how {
+        let changed = self.change_queue(queue, effects, |state, now_ms, effects| match how {
             Settle::Acked => state.settle(slots, effects),
             Settle::Rejected => state.reject(slots, effects),
-            Settle::Requeued { failed } => state.requeue(slots, failed, effects),
+            Settle::Requeued(how) => state.requeue(slots, how, now_ms, effects),
         });
         changed.map(|((), end)| end)
     }

@@ -8,7 +8,7 @@ use crate::base::limits::{DEDUP_SIZE_MAX, EXPIRY_MAX_MS, PRIORITY_MAX};
 use crate::base::{AmqpError, ArgFault, Resource};
 use crate::codec::{RawTable, Value};
 use crate::message::Dedup;
-use crate::queue::{DeadLetter, Overflow, QueueKind, QueueOptions};
+use crate::queue::{DeadLetter, DelayedRetry, Overflow, QueueKind, QueueOptions};
 
 /// An argument, which types of queue take it, and what policies may make of it (A9).
 struct Known {
@@ -114,6 +114,7 @@ const fn stream(name: &'static str) -> Known {
 
 const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"];
 const STRATEGIES: &[&str] = &["at-most-once", "at-least-once"];
+const RETRIES: &[&str] = &["disabled", "all", "failed", "returned"];
 const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
 const MODES: &[&str] = &["default", "lazy"];
 
@@ -141,6 +142,15 @@ const KNOWN: &[Known] = &[
     both("x-single-active-consumer"),
     // RabbitMQ: quorum queues only (A6.14). Below 0 is no limit.
     both("x-delivery-limit").limit(i64::MIN, i64::MAX, "delivery limit"),
+    // 4.3: quorum queues only (A6.16).
+    both("x-delayed-retry-type").with(
+        Check::OneOf(RETRIES),
+        "delayed retry type",
+        Merge::Argument,
+        true,
+    ),
+    both("x-delayed-retry-min").limit(0, EXPIRY_MAX_MS, "shortest delay of a retry"),
+    both("x-delayed-retry-max").limit(0, EXPIRY_MAX_MS, "longest delay of a retry"),
     // 4.3: quorum queues only (A6.13).
     both("x-consumer-timeout").limit(0, EXPIRY_MAX_MS, "consumer timeout"),
     // Of plugins, for RabbitMQ (A3.21).
@@ -243,6 +253,7 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
             routing_key: routing_key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
         }),
         delivery_limit: read.delivery_limit(kind)?,
+        delayed_retry: read.delayed_retry()?,
         single_active: read.flag("x-single-active-consumer")?,
         consumer_timeout_ms: read.duration_ms("x-consumer-timeout")?,
         dedup: dedup_of_queue(table, at)?,
@@ -426,6 +437,26 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Without a shortest or a longest delay the other one counts.
+    fn delayed_retry(&self) -> Result<Option<DelayedRetry>, AmqpError> {
+        let name = "x-delayed-retry-type";
+        self.one_of(name, RETRIES, |_| ArgFault::InvalidRetryType)?;
+        let min_ms = self.duration_ms("x-delayed-retry-min")?;
+        let max_ms = self.duration_ms("x-delayed-retry-max")?;
+        let (failed, nacked) = match self.string(name)? {
+            Some("all") => (true, true),
+            Some("failed") => (true, false),
+            Some("returned") => (false, true),
+            _ => return Ok(None),
+        };
+        Ok(min_ms.or(max_ms).map(|min_ms| DelayedRetry {
+            failed,
+            nacked,
+            min_ms,
+            max_ms: max_ms.unwrap_or(min_ms),
+        }))
+    }
+
     /// -1 means none on a quorum queue, which else has one.
     fn delivery_limit(&self, kind: QueueKind) -> Result<Option<u32>, AmqpError> {
         let name = "x-delivery-limit";
@@ -475,6 +506,9 @@ mod tests {
                 ("x-dead-letter-exchange", Value::LongStr(b"dlx")),
                 ("x-dead-letter-routing-key", Value::LongStr(b"dead")),
                 ("x-delivery-limit", Value::I32(3)),
+                ("x-delayed-retry-type", Value::LongStr(b"failed")),
+                ("x-delayed-retry-min", Value::I32(100)),
+                ("x-delayed-retry-max", Value::I32(1000)),
                 ("x-single-active-consumer", Value::Bool(true)),
                 ("x-consumer-timeout", Value::I32(9)),
                 ("x-queue-type", Value::LongStr(b"classic")),
@@ -498,6 +532,12 @@ mod tests {
                 routing_key: Some(Bytes::from_static(b"dead")),
             }),
             delivery_limit: Some(3),
+            delayed_retry: Some(DelayedRetry {
+                failed: true,
+                nacked: false,
+                min_ms: 100,
+                max_ms: 1000,
+            }),
             single_active: true,
             consumer_timeout_ms: Some(9),
             dedup: None,
@@ -525,6 +565,10 @@ mod tests {
                 "{max_value_exceeded,256}",
             ),
             (("x-overflow", Value::LongStr(b"drop")), "invalid_overflow"),
+            (
+                ("x-delayed-retry-type", Value::LongStr(b"some")),
+                "invalid_delayed_retry_type",
+            ),
             (
                 ("x-single-active-consumer", Value::I8(1)),
                 "{unacceptable_type,byte}",

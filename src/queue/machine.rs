@@ -16,6 +16,7 @@ use super::outcome::{Admission, Effects, Got};
 use super::places::KEPT_MAX;
 use super::present::Present;
 use super::ready::Ready;
+use super::retry::{Requeue, Waits};
 use super::tally::Tally;
 use super::turns::Turns;
 use crate::base::LogPos;
@@ -47,7 +48,7 @@ pub struct Queue {
     pub(super) ready: Ready,
     pub(super) unacked: Slab<Unacked>,
     /// Octets of those unacked that are in memory whole.
-    unacked_octets: usize,
+    pub(super) unacked_octets: usize,
     /// The dead that cannot go yet: the first one's message must be read.
     pub(super) late: VecDeque<Late>,
     /// The dead, and where they stood, until the log says so.
@@ -71,6 +72,8 @@ pub struct Queue {
     /// Somebody takes messages by basic.get.
     pub(super) got: bool,
     pub(super) gone: bool,
+    /// When those that came back and wait are ready again; most queues have none.
+    pub(super) waits: Option<Box<Waits>>,
     pub(super) tally: Tally,
 }
 
@@ -307,7 +310,7 @@ impl Queue {
             &mut self.unacked_octets,
             self.ready.window.octets,
             entry,
-            &message,
+            Some(&message),
             Some(key),
         );
         consumer.stage(message, redelivered, slot);
@@ -336,7 +339,7 @@ impl Queue {
                 &mut self.unacked_octets,
                 self.ready.window.octets,
                 entry,
-                &message,
+                Some(&message),
                 None,
             )
         };
@@ -375,12 +378,12 @@ impl Queue {
         }
     }
 
-    /// The messages go back to where they were, marked as redelivered. `failed`: it counts as a
-    /// failed delivery (A6.14).
+    /// The messages go back to where they were, marked as redelivered; at once, or after a wait (A6.16).
     pub fn requeue(
         &mut self,
         slots: impl IntoIterator<Item = Slot>,
-        failed: bool,
+        how: Requeue,
+        now_ms: u64,
         effects: &mut Effects,
     ) {
         for slot in slots {
@@ -392,7 +395,7 @@ impl Queue {
                 continue;
             }
             entry.redelivered = true;
-            entry.failed_deliveries += u32::from(failed);
+            entry.failed_deliveries += u32::from(how != Requeue::Seen);
             if self.options.kind == QueueKind::Quorum && entry.failed_deliveries > 0 {
                 let count = entry.failed_deliveries;
                 entry.message = entry.message.map(|m| m.with_delivery_count(count));
@@ -401,7 +404,7 @@ impl Queue {
                 Some(limit) if entry.failed_deliveries > limit => {
                     self.bury(entry, DeathReason::DeliveryLimit, effects);
                 }
-                _ => self.ready.put_back(entry),
+                _ => self.come_back(entry, how, now_ms),
             }
         }
     }
@@ -422,6 +425,7 @@ impl Queue {
         let count = self.purge(effects);
         self.unacked.drain().for_each(|u| effects.gone(u.entry.pos));
         self.unacked_octets = 0;
+        self.waits = None;
         self.late.drain(..).for_each(|l| effects.gone(l.entry.pos));
         self.dying.clear();
         self.gone = true;
@@ -443,7 +447,7 @@ impl Queue {
         self.ready.capacity() + self.unacked.capacity()
     }
 
-    fn take_unacked(&mut self, slot: Slot) -> Option<Entry> {
+    pub(super) fn take_unacked(&mut self, slot: Slot) -> Option<Entry> {
         let Unacked {
             entry, consumer, ..
         } = self.unacked.try_remove(slot.0 as usize)?;
@@ -464,16 +468,16 @@ impl Queue {
 
 /// Keeps `entry` until it is settled. Beyond the window its octets, which are `message`, are let go: it
 /// is read again should it come back.
-fn hold(
+pub(super) fn hold(
     unacked: &mut Slab<Unacked>,
     held_octets: &mut usize,
     window_octets: usize,
     mut entry: Entry,
-    message: &Message,
+    message: Option<&Message>,
     consumer: Option<ConsumerKey>,
 ) -> Slot {
     if entry.pos == LogPos::NONE || *held_octets < window_octets {
-        entry.message = Some(message.clone());
+        entry.message = message.cloned();
         *held_octets += entry.octets();
     }
     Slot(unacked.insert(Unacked {

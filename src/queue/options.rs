@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::retry::DelayedRetry;
 use crate::base::Name;
 use crate::message::Dedup;
 
@@ -88,6 +89,8 @@ pub struct QueueOptions {
     pub dead_letter: Option<DeadLetter>,
     /// Failed deliveries after which a message is dead (A6.14).
     pub delivery_limit: Option<u32>,
+    /// Which of those that come back wait, and how long (A6.16).
+    pub delayed_retry: Option<DelayedRetry>,
     /// One consumer at a time gets messages (A6.5).
     pub single_active: bool,
     /// In which a consumer must settle a delivery, in milliseconds; 0 is for ever (A6.13).

@@ -180,6 +180,11 @@ impl Tally {
         self.inner().counts.acked += 1;
     }
 
+    /// A message came back and waits: it is not ready, and nobody has it.
+    pub(super) fn waits(&mut self, body_bytes: usize) {
+        self.inner().unacked_bytes += body_bytes as u64;
+    }
+
     /// A message is no longer out, for whatever reason.
     pub(super) fn returned(&mut self, body_bytes: usize) {
         let inner = self.inner();

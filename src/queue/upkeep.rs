@@ -21,6 +21,7 @@ impl Queue {
             self.wake_at_ms = None;
         }
         self.bury_late(effects);
+        self.end_waits(now_ms, effects);
         while let Some(entry) = self.ready.pop_expired(now_ms, &mut effects.opened) {
             self.bury(entry, DeathReason::Expired, effects);
         }
@@ -36,7 +37,8 @@ impl Queue {
             self.ready.settle_from(first);
         }
         self.ask_for_load(now_ms, effects);
-        let next_ms = self.ready.next_expiry_ms(now_ms).min(self.expires_at_ms());
+        let ready_ms = self.ready.next_expiry_ms(now_ms);
+        let next_ms = ready_ms.min(self.expires_at_ms()).min(self.next_wait_ms());
         if next_ms != NEVER_MS && self.wake_at_ms.is_none_or(|at_ms| next_ms < at_ms) {
             self.wake_at_ms = Some(next_ms);
             effects.wake_at_ms = Some(next_ms);

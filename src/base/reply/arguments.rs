@@ -38,6 +38,8 @@ pub enum ArgFault<'a> {
     InvalidOverflow,
     /// Unknown `x-dead-letter-strategy`.
     InvalidDlxStrategy,
+    /// `x-delayed-retry-type` names no kind of return (A6.16).
+    InvalidRetryType,
     /// Unknown `x-queue-leader-locator`.
     InvalidQueueLocator,
     /// Malformed `x-max-age`.
@@ -62,6 +64,7 @@ impl fmt::Display for ArgFault<'_> {
             ArgFault::RoutingKeyButNoDlx => f.write_str("routing_key_but_no_dlx_defined"),
             ArgFault::InvalidOverflow => f.write_str("invalid_overflow"),
             ArgFault::InvalidDlxStrategy => f.write_str("invalid_dlx_strategy"),
+            ArgFault::InvalidRetryType => f.write_str("invalid_delayed_retry_type"),
             ArgFault::InvalidQueueLocator => f.write_str("invalid_queue_locator_arg"),
             ArgFault::InvalidMaxAge => f.write_str("invalid_max_age"),
             ArgFault::UnsupportedQueueMode(mode) => {

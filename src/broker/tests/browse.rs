@@ -6,7 +6,7 @@ use super::*;
 use crate::auth::{Actor, Login};
 use crate::broker::browse::{Bounds, Browsed};
 use crate::broker::moving::{Move, MoveTo, Moved};
-use crate::queue::{Cursor, MessageId};
+use crate::queue::{Cursor, MessageId, Requeue};
 
 const ALL: Bounds = Bounds {
     messages: usize::MAX,
@@ -124,7 +124,7 @@ fn what_is_looked_at_stays_as_it_is() {
     // One is out: it is not ready, and stands in its place again when it comes back.
     let got = bench.vhost.get(&queue, false).unwrap().unwrap();
     assert_eq!(bench.shown(&queue), numbered(1..4));
-    let back = Settle::Requeued { failed: false };
+    let back = Settle::Requeued(Requeue::Seen);
     bench
         .vhost
         .settle(

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::broker::browse::Bounds;
 use crate::codec::PropertyPatch;
-use crate::queue::Cursor;
+use crate::queue::{Cursor, Requeue};
 
 fn dedup(fields: &[(&str, i64)]) -> RawTable {
     let mut table = TableBuilder::new();
@@ -80,7 +80,7 @@ fn a3_21_an_id_is_free_again_when_its_message_has_left_the_queue() {
     };
     let settle = |bench: &Bench, slot, requeue| {
         let how = match requeue {
-            true => Settle::Requeued { failed: false },
+            true => Settle::Requeued(Requeue::Seen),
             false => Settle::Rejected,
         };
         let effects = &mut crate::queue::Effects::default();

@@ -1,6 +1,7 @@
 //! Publishing, restarts, and queues that go meanwhile.
 
 use super::*;
+use crate::queue::Requeue;
 
 /// What is published while a queue is being deleted is either seen by the condition or finds the
 /// queue gone; it never goes with a queue that was deleted for being empty.
@@ -68,7 +69,7 @@ fn a_restart_restores_topology_and_messages() {
     };
     settle(slots[0], Settle::Acked);
     settle(slots[1], Settle::Acked);
-    settle(slots[2], Settle::Requeued { failed: true });
+    settle(slots[2], Settle::Requeued(Requeue::Failed));
     let id = queue.id;
     drop(queue);
 

@@ -23,7 +23,7 @@ use crate::base::{Access as Right, ConnectionId, Resource};
 use crate::broker::{Party, Publisher, QueueDeclaration, Routed, Settle};
 use crate::codec::RawTable;
 use crate::message::Message;
-use crate::queue::{Effects, Got};
+use crate::queue::{Effects, Got, Requeue};
 
 pub(super) mod properties;
 
@@ -109,7 +109,7 @@ pub(in super::super) async fn alive(
 /// What becomes of the messages got.
 fn settle_mode(word: &str) -> Result<Settle, ApiError> {
     match word {
-        "ack_requeue_true" | "reject_requeue_true" => Ok(Settle::Requeued { failed: false }),
+        "ack_requeue_true" | "reject_requeue_true" => Ok(Settle::Requeued(Requeue::Seen)),
         "ack_requeue_false" => Ok(Settle::Acked),
         "reject_requeue_false" => Ok(Settle::Rejected),
         other => Err(ApiError::unknown_value("ackmode", other)),

@@ -8,7 +8,7 @@ use super::disk::Disk;
 use super::message;
 use super::port::Port;
 use crate::base::{LogPos, QueueId};
-use crate::queue::{ConsumerKey, Cursor, Effects, Queue, QueueOptions, Seen, Slot};
+use crate::queue::{ConsumerKey, Cursor, Effects, Queue, QueueOptions, Requeue, Seen, Slot};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sent {
@@ -86,7 +86,7 @@ impl Side {
         let mut effects = Effects::default();
         let slots: Vec<Slot> = self.unacked.keys().copied().collect();
         self.queue.settle(slots.iter().copied(), &mut effects);
-        self.queue.requeue(slots, true, &mut effects);
+        self.queue.requeue(slots, Requeue::Failed, 0, &mut effects);
         self.queue.dispatch(&mut effects);
         assert!(self.queue.get(true, &mut effects).is_none());
         check("a queue that is gone", effects, vec![]);

@@ -10,7 +10,8 @@ use super::{message, number};
 use crate::base::{ConnectionId, LogPos};
 use crate::queue::options::Overflow;
 use crate::queue::{
-    Admission, ConsumerKey, ConsumerSpec, Effects, Queue, QueueOptions, Slot, SubscribeError,
+    Admission, ConsumerKey, ConsumerSpec, DelayedRetry, Effects, Queue, QueueOptions, Requeue,
+    Slot, SubscribeError,
 };
 
 /// A queue, and the trouble of calling it taken off.
@@ -109,7 +110,9 @@ fn a4_8_purge_takes_the_ready_messages_only() {
     let mut effects = Effects::default();
     assert_eq!(bench.queue.purge(&mut effects), 2);
     assert_eq!(effects.consumed, [LogPos(1002), LogPos(1003)]);
-    bench.queue.requeue([slot], true, &mut effects);
+    bench
+        .queue
+        .requeue([slot], Requeue::Failed, 0, &mut effects);
     assert_eq!(bench.drain(), [1]);
 }
 
@@ -135,7 +138,9 @@ fn a4_12_a_requeued_message_returns_to_its_place_and_says_so() {
     let mut effects = Effects::default();
     // In no order: 5, then 2, then 4. Message 6 was never out.
     for at in [4, 1, 3] {
-        bench.queue.requeue([slots[at]], true, &mut effects);
+        bench
+            .queue
+            .requeue([slots[at]], Requeue::Failed, 0, &mut effects);
     }
     assert!(effects.consumed.is_empty());
     let seen: Vec<(u64, bool)> =
@@ -153,7 +158,9 @@ fn a4_12_requeueing_many_before_a_backlog_costs_little() {
     let slots: Vec<Slot> = (0..OUT).map(|_| bench.get().unwrap().1).collect();
     let (odd, even): (Vec<Slot>, Vec<Slot>) = slots.iter().partition(|slot| slot.0 % 2 == 1);
     for some in [odd, even] {
-        bench.queue.requeue(some, true, &mut Effects::default());
+        bench
+            .queue
+            .requeue(some, Requeue::Failed, 0, &mut Effects::default());
     }
     assert!(bench.drain().into_iter().eq(0..3 * OUT as u64));
 }
@@ -311,7 +318,9 @@ fn a7_11_higher_priorities_go_first_whatever_waits() {
     }
     let (_, slot, _) = bench.get().unwrap();
     bench.put_with_priority(7, 9);
-    bench.queue.requeue([slot], true, &mut Effects::default());
+    bench
+        .queue
+        .requeue([slot], Requeue::Failed, 0, &mut Effects::default());
     assert_eq!(bench.drain(), [2, 4, 7, 3, 6, 1, 5]);
 }
 
@@ -427,4 +436,51 @@ fn priorities_share_one_window() {
     assert!((WINDOW..2 * WINDOW).contains(&in_turn), "{in_turn}");
     let one_after_the_other = held(|number| number / 3000);
     assert!(one_after_the_other < 5 * WINDOW, "{one_after_the_other}");
+}
+
+#[test]
+fn a6_16_what_came_back_waits_among_the_unacked_until_its_time() {
+    let mut bench = Bench::new(0);
+    bench.queue.set_options(
+        QueueOptions {
+            delayed_retry: Some(DelayedRetry {
+                failed: true,
+                nacked: false,
+                min_ms: 10,
+                max_ms: 15,
+            }),
+            ..QueueOptions::default()
+        },
+        0,
+    );
+    bench.put(1..=3);
+    let (_, rejected, _) = bench.get().unwrap();
+    let (_, nacked, _) = bench.get().unwrap();
+    let mut effects = Effects::default();
+    bench
+        .queue
+        .requeue([rejected], Requeue::Failed, 100, &mut effects);
+    bench
+        .queue
+        .requeue([nacked], Requeue::Nacked, 100, &mut effects);
+    bench.queue.wake(100, &mut effects);
+    assert_eq!(effects.wake_at_ms, Some(110));
+    assert_eq!((bench.queue.ready_len(), bench.queue.unacked_len()), (2, 1));
+    bench.queue.wake(109, &mut effects);
+    assert_eq!(bench.queue.ready_len(), 2);
+    // It goes back to its place.
+    bench.queue.wake(110, &mut effects);
+    assert_eq!((bench.queue.ready_len(), bench.queue.unacked_len()), (3, 0));
+    let (number, again, redelivered) = bench.get().unwrap();
+    assert_eq!((number, redelivered), (1, true));
+    bench
+        .queue
+        .requeue([again], Requeue::Failed, 200, &mut effects);
+    bench.queue.wake(214, &mut effects);
+    assert_eq!(bench.queue.ready_len(), 2);
+    // A consumer gets it when its time has come.
+    bench.drain();
+    let (_, port) = bench.consume(&Line::wide(), 1);
+    bench.queue.wake(215, &mut effects);
+    assert_eq!(port.received().len(), 1);
 }

@@ -15,7 +15,7 @@ use super::model::{Sent, Side, Taker, Unacked, check, check_all, new_queue};
 use super::port::{Line, Port};
 use super::{message, number};
 use crate::base::{ConnectionId, LogPos, QueueId};
-use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Slot, SubscribeError};
+use crate::queue::{ConsumerKey, ConsumerSpec, Effects, Requeue, Slot, SubscribeError};
 
 pub(super) struct World {
     rng: StdRng,
@@ -306,7 +306,7 @@ impl World {
         let side = &mut self.sides[at];
         let mut effects = Effects::default();
         match requeue {
-            true => side.queue.requeue(slots, true, &mut effects),
+            true => side.queue.requeue(slots, Requeue::Failed, 0, &mut effects),
             false => side.queue.settle(slots, &mut effects),
         }
         check("settle", effects, consumed);
