@@ -4,11 +4,12 @@
 //! wrong flag or configuration.
 
 use std::env::VarError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use warren::broker;
 use warren::config::{Address, Config, Listen};
 use warren::server;
 
@@ -23,11 +24,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(version, about, long_about)]
 struct Flags {
     /// Configuration file (TOML); config/warren.toml in the source documents every key
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 
     /// Directory for messages and metadata, created if missing [default: warren-data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
 
     /// Address or unix:PATH to listen on for AMQP, may be given several times [default: 127.0.0.1:5672]
@@ -59,8 +60,26 @@ struct Flags {
     load_definitions: Option<PathBuf>,
 
     /// What to log: error, warn, info, debug, trace, or a filter like "warn,warren::amqp=debug"
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", global = true)]
     log: Option<String>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Subcommand)]
+enum Command {
+    /// Says what can be saved of a damaged data directory, queue by queue; with --apply, saves it
+    ///
+    /// The broker must be stopped. Without --apply nothing is changed. With it, files in which something is
+    /// damaged are copied to damaged/ in the data directory; what can be read of them is kept.
+    ///
+    /// Exit codes: 0 if there is no damage, or what there was is repaired; 1 otherwise.
+    Repair {
+        /// Change what has to be changed
+        #[arg(long)]
+        apply: bool,
+    },
 }
 
 const FAILED: u8 = 1;
@@ -68,6 +87,7 @@ const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    let command = flags.command.clone();
     set_environment();
     let config = match configure(flags) {
         Ok(config) => config,
@@ -83,8 +103,19 @@ fn main() -> ExitCode {
             .init(),
         Err(e) => return complain(&format!("log filter {:?}: {e}", config.log), MISUSED),
     }
+    if let Some(Command::Repair { apply }) = command {
+        return repair(&config.data_dir, apply);
+    }
     match server::run(config) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(e) => complain(&e.to_string(), FAILED),
+    }
+}
+
+fn repair(data_dir: &Path, apply: bool) -> ExitCode {
+    match broker::repair(data_dir, apply, &mut std::io::stdout()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
         Err(e) => complain(&e.to_string(), FAILED),
     }
 }

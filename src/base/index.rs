@@ -32,7 +32,7 @@ pub struct IndexEntry {
 
 /// What can be told of a message from its octets; recovery asks for it, since to the store they are
 /// opaque.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Described {
     /// Octets of its body.
     pub body_bytes: u32,

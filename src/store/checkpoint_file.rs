@@ -35,7 +35,7 @@ const ENTRY_REDELIVERED: u8 = 2;
 const ENTRY_FAILED: u8 = 4;
 
 /// What is known of a segment without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SegmentRow {
     pub(crate) segment: u32,
     /// Messages, counted once a queue, and pages that it ever held.

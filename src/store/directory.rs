@@ -16,12 +16,13 @@ use rustix::fs::FlockOperation;
 use crate::base::index::QueueState;
 
 use super::catalogue::{CatalogueThread, Change, Keeper, Row, Rows, Table};
+use super::damage::Strictness;
 use super::error::StoreError;
 use super::format::file_name;
 use super::io::{Io, RealIo, create_directory};
 use super::log::Log;
 use super::options::{CATALOGUE_CHANNEL_BATCHES, Options};
-use super::recovery::scan;
+use super::recovery::{Found, scan, settle_tail};
 use super::replay::Describe;
 use super::restore::Recovered;
 use super::sled_rows::SledRows;
@@ -193,12 +194,26 @@ pub(crate) struct Parts {
 /// Reads the log, brings the catalogue up to its end, and begins a new segment.
 pub(crate) fn recover(
     io: Arc<dyn Io>,
-    mut rows: Box<dyn Rows>,
+    rows: Box<dyn Rows>,
     options: Options,
     describe: Describe,
     older: bool,
 ) -> Result<Parts, StoreError> {
-    let found = scan(&io, rows.applied(), describe, older)?;
+    let found = scan(&io, rows.applied(), describe, older, Strictness::Refuse)?;
+    resume(io, rows, options, found, older)
+}
+
+/// Goes on behind what was found. `settle`: the states found become a checkpoint at once.
+pub(crate) fn resume(
+    io: Arc<dyn Io>,
+    mut rows: Box<dyn Rows>,
+    options: Options,
+    found: Found,
+    settle: bool,
+) -> Result<Parts, StoreError> {
+    if let Some(last) = found.segments.last() {
+        settle_tail(&*io, last)?;
+    }
     let mut applied = rows.applied();
     if let Some(last) = found.changes.last() {
         applied = last.position;
@@ -216,10 +231,8 @@ pub(crate) fn recover(
         tables.entry(table).or_default().push(row);
     }
 
-    let (last, previous_end) = found
-        .segments
-        .last()
-        .map_or((0, 0), |last| (last.segment, last.end));
+    let last = found.last_segment;
+    let previous_end = found.segments.last().map_or(0, |row| row.end);
     let log = Log::new(options, io.clone(), last + 1);
     let mut held: HashMap<u32, u64> = HashMap::new();
     for queue in &found.queues {
@@ -246,7 +259,7 @@ pub(crate) fn recover(
         io.delete(&name)
             .map_err(|error| StoreError::io("delete", name, error))?;
     }
-    if older {
+    if settle {
         let mut checkpoint = log.begin_checkpoint();
         for queue in &found.queues {
             checkpoint.add(queue.clone().state(u8::MAX));
@@ -279,7 +292,7 @@ pub(crate) fn recover(
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Takes the directory for this process, until the file is closed.
-fn lock(directory: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(directory: &Path) -> Result<File, StoreError> {
     let path = directory.join("warren.lock");
     let file = File::create(&path).map_err(|error| StoreError::io("create", &path, error))?;
     let give_up = Instant::now() + LOCK_PATIENCE;
@@ -298,7 +311,7 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
 
 /// What `FORMAT` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FoundFormat {
+pub(super) enum FoundFormat {
     /// The directory is new.
     None,
     Current,
@@ -306,7 +319,7 @@ enum FoundFormat {
 }
 
 /// An error if the directory is of another version.
-fn check_format(directory: &Path) -> Result<FoundFormat, StoreError> {
+pub(super) fn check_format(directory: &Path) -> Result<FoundFormat, StoreError> {
     let path = directory.join("FORMAT");
     match std::fs::read_to_string(&path) {
         Ok(text) if text.trim_end() == FORMAT => Ok(FoundFormat::Current),
@@ -338,7 +351,7 @@ fn check_format(directory: &Path) -> Result<FoundFormat, StoreError> {
 }
 
 /// Writes `FORMAT` such that it is there as a whole or not at all.
-fn write_format(directory: &Path) -> Result<(), StoreError> {
+pub(super) fn write_format(directory: &Path) -> Result<(), StoreError> {
     let path = directory.join("FORMAT");
     let temporary = directory.join("FORMAT.new");
     let written = (|| {

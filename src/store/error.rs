@@ -115,7 +115,7 @@ pub enum StoreError {
     /// The log holds something no crash can explain. Nothing was changed on disk.
     #[error(
         "{file} is damaged at offset {offset}: {reason}; restore it from a copy, \
-         or move the data directory away to start empty"
+         or see what `warren repair` can save"
     )]
     Corrupt {
         /// The segment file's name.
@@ -126,7 +126,10 @@ pub enum StoreError {
         reason: String,
     },
     /// Segment files are missing.
-    #[error("{file} is missing from the log: {reason}; restore it from a copy")]
+    #[error(
+        "{file} is missing from the log: {reason}; restore it from a copy, \
+         or see what `warren repair` can save"
+    )]
     Missing {
         /// The first file that should be there.
         file: String,

@@ -197,6 +197,35 @@ fn seal(header: &mut [u8; 32], nonce: u32) {
     header[28..].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// What the checksum of a header that is whole started from. Each number leads to another checksum, so
+/// there is just one.
+pub(crate) fn nonce_of(header: &[u8; 32]) -> u32 {
+    let (body, crc) = header.split_at(28);
+    let of = |nonce: u32| crc32c::crc32c_append(nonce, body);
+    let wanted = crc
+        .first_chunk()
+        .map_or(0, |crc| u32::from_le_bytes(*crc) ^ of(0));
+    // A checksum is linear in what it starts from: what each bit does to it, by the highest bit of that.
+    let mut basis = [(0_u32, 0_u32); 32];
+    let reduce = |basis: &[(u32, u32); 32], mut sum: u32, mut nonce: u32| {
+        while let Some((by, bits)) = basis
+            .get(31_usize.wrapping_sub(sum.leading_zeros() as usize))
+            .filter(|(by, _)| *by != 0)
+        {
+            sum ^= by;
+            nonce ^= bits;
+        }
+        (sum, nonce)
+    };
+    for bit in 0..32 {
+        let (sum, nonce) = reduce(&basis, of(1 << bit) ^ of(0), 1 << bit);
+        if let Some(place) = basis.get_mut(31_usize.wrapping_sub(sum.leading_zeros() as usize)) {
+            *place = (sum, nonce);
+        }
+    }
+    reduce(&basis, wanted, 0).1
+}
+
 fn check_seal(header: &[u8; 32], nonce: u32) -> Result<(), HeaderFlaw> {
     if crc32c::crc32c_append(nonce, &header[..28]).to_le_bytes() != header[28..] {
         return Err(HeaderFlaw::Invalid("the header's checksum is wrong"));

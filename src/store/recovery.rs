@@ -1,11 +1,13 @@
 //! Reading the log at the start: what stands, what was torn, what is damaged.
 //!
 //! Owns the one pass over the log, from the checkpoint on. What it says of queues goes to `replay.rs`;
-//! no message is kept. Nothing is changed on disk before all of this stretch has been found sound:
-//! then a torn tail of the last segment is cut, and that is all.
+//! no message is kept. Nothing is changed on disk here: when all of this stretch has been found sound, a
+//! torn tail of the last segment is cut, and that is all.
 //!
 //! Below the checkpoint, segments are only looked at for catalogue records that sled does not have
 //! yet. Damage there is found by whoever reads a message.
+//!
+//! A repair passes over what a start refuses, notes it, and takes what it can of a damaged batch.
 //!
 //! The log is then continued in a new segment. The tail of the old one is never written again, so a
 //! position that was handed out before a crash is never given to another record.
@@ -17,6 +19,7 @@ use crate::base::{LogPos, QueueId};
 
 use super::catalogue::{Change, Table};
 use super::checkpoint_file::{self, Checkpoint, SegmentRow};
+use super::damage::{Damage, Notes, Strictness};
 use super::error::StoreError;
 use super::format::{
     BATCH_HEADER_BYTES, FILE_HEADER_BYTES, FileHeader, HeaderFlaw, file_name, segment_of,
@@ -24,8 +27,9 @@ use super::format::{
 use super::io::Io;
 use super::reader::Reader;
 use super::record::{self, Publish, Record};
-use super::replay::{Describe, Replay, Unranked};
-use super::scan::{SegmentReader, records};
+use super::replay::{Describe, Replay};
+use super::scan::{Piece, SegmentReader, records};
+use super::unranked::Unranked;
 
 /// What was found.
 pub(crate) struct Found {
@@ -39,6 +43,10 @@ pub(crate) struct Found {
     /// The broker was stopped in order.
     pub(crate) clean: bool,
     pub(crate) highest_queue_id: QueueId,
+    /// What was passed over.
+    pub(crate) damage: Vec<Damage>,
+    /// No position up to the end of this segment may be given again.
+    pub(crate) last_segment: u32,
 }
 
 /// Reads the checkpoint and the log behind it. `applied` is the last catalogue record that need not be
@@ -49,26 +57,40 @@ pub(crate) fn scan(
     applied: LogPos,
     describe: Describe,
     older: bool,
+    strictness: Strictness,
 ) -> Result<Found, StoreError> {
-    let checkpoint = read_checkpoint(&**io)?;
+    let mut notes = Notes::new(strictness);
+    let mut checkpoint = None;
+    match read_checkpoint(&**io) {
+        Ok(found) => checkpoint = found,
+        Err(error) => notes.meet(error)?,
+    }
     let ids = segment_ids(&**io)?;
-    let first = check_ids(&ids, checkpoint.as_ref(), applied, older)?;
+    let first = check_ids(&ids, checkpoint.as_ref(), applied, older, &mut notes)?;
+    let is_there = |segment: u32| ids.binary_search(&segment).is_ok();
     let Checkpoint {
         below,
         clean,
-        segments: rows,
+        segments: mut rows,
         queues,
     } = checkpoint.unwrap_or_default();
+    // All are, unless damage is passed over.
+    rows.retain(|row| is_there(row.segment));
     let highest = queues.iter().map(|row| row.state.queue).max();
+    let mut replay = Replay::new(queues, Reader::new(io.clone(), Arc::default()));
+    if notes.pass_over() {
+        replay.over_gaps(describe);
+    }
     let mut scan = Scan {
-        replay: Replay::new(queues, Reader::new(io.clone(), Arc::default())),
+        replay,
         describe,
         below,
         applied,
         changes: Vec::new(),
         clean: clean || ids.is_empty(),
         highest_queue_id: highest.unwrap_or_default(),
-        total: 0,
+        row: SegmentRow::default(),
+        notes,
     };
     for row in rows
         .iter()
@@ -95,7 +117,7 @@ pub(crate) fn scan(
         };
         // Where a segment has to end, the next one says. The last one's tail may be torn.
         let end = match to_read.get(done + 1) {
-            Some(next) => Some(open(&**io, *next)?.1.previous_end),
+            Some(next) => scan.end_before(&**io, *segment, *next)?,
             None => None,
         };
         let mut row = scan.segment(&**io, *segment, start, end)?;
@@ -106,9 +128,7 @@ pub(crate) fn scan(
         segments.push(row);
         progress.step(done + 1);
     }
-    if let Some(last) = segments.last() {
-        settle_tail(&**io, last)?;
-    }
+    let last = [below.segment(), applied.segment()];
     Ok(Found {
         queues: scan.replay.finish(scan.clean),
         segments,
@@ -116,6 +136,12 @@ pub(crate) fn scan(
         changes: scan.changes,
         clean: scan.clean,
         highest_queue_id: scan.highest_queue_id,
+        damage: scan.notes.damage,
+        last_segment: last
+            .into_iter()
+            .chain(ids.last().copied())
+            .max()
+            .unwrap_or(0),
     })
 }
 
@@ -149,16 +175,19 @@ fn check_ids(
     checkpoint: Option<&Checkpoint>,
     applied: LogPos,
     older: bool,
+    notes: &mut Notes,
 ) -> Result<u32, StoreError> {
-    let missing = |segment, reason| {
-        let file = file_name(segment);
-        Err(StoreError::Missing { file, reason })
+    // Without its checkpoint nobody knows which segments there should be.
+    let unknown = checkpoint.is_none() && !notes.damage.is_empty();
+    let mut missing = |file, reason| match unknown {
+        true => Ok(()),
+        false => notes.meet(StoreError::Missing { file, reason }),
     };
     let first = match checkpoint {
         Some(checkpoint) => {
-            let mut named = checkpoint.segments.iter().map(|row| row.segment);
-            if let Some(lost) = named.find(|id| ids.binary_search(id).is_err()) {
-                return missing(lost, String::from("the checkpoint needs it"));
+            let named = checkpoint.segments.iter().map(|row| row.segment);
+            for lost in named.filter(|id| ids.binary_search(id).is_err()) {
+                missing(file_name(lost), String::from("the checkpoint needs it"))?;
             }
             checkpoint.below.segment()
         }
@@ -166,10 +195,7 @@ fn check_ids(
             let first = ids.first().copied().unwrap_or(1);
             if first > 1 && !older {
                 let reason = format!("the log begins with {}", file_name(first));
-                return Err(StoreError::Missing {
-                    file: String::from(checkpoint_file::FILE),
-                    reason,
-                });
+                missing(String::from(checkpoint_file::FILE), reason)?;
             }
             first
         }
@@ -178,7 +204,7 @@ fn check_ids(
     for id in ids.iter().copied().filter(|id| *id >= first) {
         if id != expected {
             let reason = format!("it lies before {}", file_name(id));
-            return missing(expected, reason);
+            missing(file_name(expected), reason)?;
         }
         expected = id.saturating_add(1);
     }
@@ -191,13 +217,13 @@ fn check_ids(
             }
             _ => format!("the catalogue was written up to position {applied} of the log"),
         };
-        return missing(expected, reason);
+        missing(file_name(expected), reason)?;
     }
     Ok(first)
 }
 
 /// Opens a segment and reads its header, which was on disk before the file had its name.
-fn open(io: &dyn Io, segment: u32) -> Result<(SegmentReader, FileHeader), StoreError> {
+pub(crate) fn open(io: &dyn Io, segment: u32) -> Result<(SegmentReader, FileHeader), StoreError> {
     let mut reader = io
         .open(&file_name(segment))
         .and_then(|file| SegmentReader::new(file, segment))
@@ -216,6 +242,18 @@ fn open(io: &dyn Io, segment: u32) -> Result<(SegmentReader, FileHeader), StoreE
             Err(StoreError::corrupt(LogPos::new(segment, 0), reason))
         }
     }
+}
+
+/// Opens a segment whose header is damaged, if its first batch tells what is to be known of it.
+pub(crate) fn open_headless(
+    io: &dyn Io,
+    segment: u32,
+) -> Result<Option<SegmentReader>, StoreError> {
+    let reader = io
+        .open(&file_name(segment))
+        .and_then(|file| SegmentReader::new(file, segment))
+        .and_then(|mut reader| Ok(reader.guess_nonce()?.then_some(reader)));
+    reader.map_err(|error| read_failed(segment, error))
 }
 
 /// An error if what is wrong at `flawed` was on disk before something later was written.
@@ -243,7 +281,7 @@ fn read_failed(segment: u32, error: std::io::Error) -> StoreError {
 /// Cuts what follows the last whole batch, and syncs. The sync is needed even if nothing was torn:
 /// after a mere kill, what has been read may be in the page cache only, and from here on it counts
 /// as durable.
-fn settle_tail(io: &dyn Io, last: &SegmentRow) -> Result<(), StoreError> {
+pub(crate) fn settle_tail(io: &dyn Io, last: &SegmentRow) -> Result<(), StoreError> {
     let name = file_name(last.segment);
     let failed = |operation| {
         let name = name.clone();
@@ -275,11 +313,41 @@ struct Scan {
     changes: Vec<Change>,
     clean: bool,
     highest_queue_id: QueueId,
-    /// Messages, counted once a queue, pages and copies in the segment at hand.
-    total: u64,
+    /// Of the segment at hand.
+    row: SegmentRow,
+    notes: Notes,
 }
 
 impl Scan {
+    /// Where `segment` ends, by what the header of `next` says; `None` if that cannot be told.
+    fn end_before(
+        &mut self,
+        io: &dyn Io,
+        segment: u32,
+        next: u32,
+    ) -> Result<Option<u32>, StoreError> {
+        if next != segment + 1 {
+            return Ok(None);
+        }
+        match open(io, next) {
+            Ok((_, header)) => Ok(Some(header.previous_end)),
+            // Noted when its turn comes.
+            Err(StoreError::Corrupt { .. }) if self.notes.pass_over() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a segment; `None` if none of its batches can be told from other octets.
+    fn open(&mut self, io: &dyn Io, segment: u32) -> Result<Option<SegmentReader>, StoreError> {
+        match open(io, segment) {
+            Ok((reader, _)) => return Ok(Some(reader)),
+            Err(error) => self.notes.meet(error)?,
+        }
+        self.notes.ends_at(FILE_HEADER_BYTES.into());
+        self.clean = false;
+        open_headless(io, segment)
+    }
+
     /// Replays a segment from `start` on. `end` is where it has to end, if that is known.
     fn segment(
         &mut self,
@@ -288,16 +356,25 @@ impl Scan {
         start: u32,
         end: Option<u32>,
     ) -> Result<SegmentRow, StoreError> {
-        let (mut reader, _) = open(io, segment)?;
-        let (mut offset, mut last_catalogue) = (start, LogPos::NONE);
-        self.total = 0;
+        self.row = SegmentRow {
+            segment,
+            end: start,
+            ..SegmentRow::default()
+        };
+        let Some(mut reader) = self.open(io, segment)? else {
+            return Ok(self.row);
+        };
         if segment > self.below.segment() {
             self.clean = false;
         }
         if u64::from(start) > reader.file_bytes() {
             let reason = "it ends before the checkpoint's position";
-            return Err(StoreError::corrupt(LogPos::new(segment, start), reason));
+            let damage = StoreError::corrupt(LogPos::new(segment, start), reason);
+            self.notes.meet(damage)?;
+            self.clean = false;
+            return Ok(self.row);
         }
+        let mut offset = start;
         loop {
             let position = LogPos::new(segment, offset);
             let done = match end {
@@ -312,61 +389,96 @@ impl Scan {
                 .map_err(|error| read_failed(segment, error))?
             {
                 Ok(payload) => {
-                    last_catalogue = self.batch(position, payload)?.max(last_catalogue);
+                    for (position, kind, body) in records(position, payload) {
+                        self.record(position, kind, body)?;
+                    }
                     // Cannot pass 32 bits: a batch that would is refused by `append`.
                     offset = offset.saturating_add(BATCH_HEADER_BYTES + payload.len() as u32);
                     continue;
                 }
                 Err(flaw) => flaw,
             };
-            match (flaw, end) {
+            let damage = match (flaw, end) {
                 (HeaderFlaw::Version(version), _) => {
                     let reason = format!("the batch is of version {version}, unknown here");
                     return Err(StoreError::corrupt(position, reason));
                 }
                 (HeaderFlaw::Invalid(reason), None) if position >= self.below => {
-                    refuse_damage(&mut reader, position, reason)?;
-                    // Behind a clean end nothing was written; zeros or an earlier life may follow.
-                    self.clean &= position == self.below;
-                    break;
+                    match refuse_damage(&mut reader, position, reason) {
+                        Ok(()) => {
+                            // Behind a clean end nothing was written; zeros or an earlier life may follow.
+                            self.clean &= position == self.below;
+                            break;
+                        }
+                        Err(damage) => damage,
+                    }
                 }
-                (HeaderFlaw::Invalid(reason), _) => {
-                    return Err(StoreError::corrupt(position, reason));
-                }
-            }
+                (HeaderFlaw::Invalid(reason), _) => StoreError::corrupt(position, reason),
+            };
+            self.notes.meet(damage)?;
+            offset = self.pass_over(&mut reader, position, end)?;
         }
         if let Some(end) = end
             && offset != end
         {
             let reason = format!("its last batch ends here, not at {end}");
-            return Err(StoreError::corrupt(LogPos::new(segment, offset), reason));
+            let damage = StoreError::corrupt(LogPos::new(segment, offset), reason);
+            self.notes.meet(damage)?;
         }
-        Ok(SegmentRow {
-            segment,
-            total: self.total,
-            last_catalogue,
-            end: offset,
-        })
+        self.row.end = offset;
+        Ok(self.row)
     }
 
-    /// Replays a batch; returns the position of its last catalogue record.
-    fn batch(&mut self, position: LogPos, payload: &[u8]) -> Result<LogPos, StoreError> {
-        let counts = position >= self.below;
-        let mut last_catalogue = LogPos::NONE;
-        for (position, kind, body) in records(position, payload) {
-            let record = record::decode(kind, body)
-                .map_err(|flaw| StoreError::corrupt(position, flaw.to_string()))?;
-            match record {
-                Record::Catalogue { table, key, value } => {
-                    last_catalogue = position;
-                    self.clean &= !counts;
-                    self.change(position, table, key, value)?;
-                }
-                record if counts => self.replay(position, record)?,
-                _ => {}
+    /// Takes what can be read of the damaged batch at `position`. Where the next one begins, or the segment
+    /// ends.
+    fn pass_over(
+        &mut self,
+        reader: &mut SegmentReader,
+        position: LogPos,
+        end: Option<u32>,
+    ) -> Result<u32, StoreError> {
+        self.clean = false;
+        let failed = |error| read_failed(position.segment(), error);
+        let file_end = u32::try_from(reader.file_bytes()).unwrap_or(u32::MAX);
+        let next = reader.next_batch(position.offset()).map_err(failed)?;
+        let next = next.or(end).unwrap_or(file_end);
+        self.notes.ends_at(next.into());
+        for piece in reader.pieces(position.offset(), next).map_err(failed)? {
+            match piece.sound {
+                true => self.record(piece.position, piece.kind, piece.body)?,
+                false => self.lost(&piece),
             }
         }
-        Ok(last_catalogue)
+        Ok(next)
+    }
+
+    /// A damaged record. If it looks like a message, that is put into its queues, to be missed there:
+    /// unless it is acked.
+    fn lost(&mut self, piece: &Piece<'_>) {
+        let publish = match record::decode(piece.kind, piece.body) {
+            Ok(Record::Publish(publish) | Record::Move { publish, .. }) => publish,
+            _ => return,
+        };
+        if piece.position >= self.below {
+            let described = (self.describe)(publish.message).unwrap_or_default();
+            self.replay.publish(piece.position, &publish, described);
+        }
+    }
+
+    /// Replays a record.
+    fn record(&mut self, position: LogPos, kind: u8, body: &[u8]) -> Result<(), StoreError> {
+        let counts = position >= self.below;
+        let record = record::decode(kind, body)
+            .map_err(|flaw| StoreError::corrupt(position, flaw.to_string()))?;
+        match record {
+            Record::Catalogue { table, key, value } => {
+                self.row.last_catalogue = self.row.last_catalogue.max(position);
+                self.clean &= !counts;
+                self.change(position, table, key, value)
+            }
+            record if counts => self.replay(position, record),
+            _ => Ok(()),
+        }
     }
 
     fn change(
@@ -407,7 +519,7 @@ impl Scan {
                 self.replay.ack(position, queue, [from].into_iter());
                 self.publish(position, &publish)?;
             }
-            // In `batch`.
+            // In `record`.
             Record::Catalogue { .. } => {}
             Record::Redelivered { queue, positions } => {
                 self.seen(queue);
@@ -420,7 +532,7 @@ impl Scan {
             }
             Record::Page(page) => {
                 self.seen(page.queue);
-                self.total += 1;
+                self.row.total += 1;
                 self.replay.page(position, page);
             }
             Record::AckPages { queue, pages } => {
@@ -434,13 +546,13 @@ impl Scan {
     fn publish(&mut self, position: LogPos, publish: &Publish<'_>) -> Result<(), StoreError> {
         let described = (self.describe)(publish.message)
             .ok_or_else(|| StoreError::corrupt(position, "the message cannot be understood"))?;
-        let before = self.total;
+        let before = self.row.total;
         for queue in publish.queue_ids() {
             self.seen(queue);
-            self.total += 1;
+            self.row.total += 1;
         }
         // A copy counts, too.
-        self.total = self.total.max(before + 1);
+        self.row.total = self.row.total.max(before + 1);
         self.replay.publish(position, publish, described);
         Ok(())
     }

@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::base::index::{Described, IndexEntry, LaneState, PageState, QueueState};
+use crate::base::index::{Described, IndexEntry, PageState};
 use crate::base::{LogPos, QueueId};
 
 use super::checkpoint_file::QueueRow;
 use super::reader::Reader;
 use super::record::{Page, Publish};
+use super::unranked::{Item, Rank, Unranked};
 
 /// Tells what it can of a message from its octets; `None` if they are none.
 pub type Describe = fn(&[u8]) -> Option<Described>;
@@ -21,6 +22,9 @@ pub type Describe = fn(&[u8]) -> Option<Described>;
 pub(crate) struct Replay {
     queues: HashMap<QueueId, Replayed>,
     pages: LoadedPages,
+    /// For a repair: records that tell of something may be missing. What is not known is taken to be
+    /// there.
+    missing: Option<Describe>,
 }
 
 /// A queue.
@@ -43,10 +47,6 @@ struct Replayed {
     next_rank: u64,
 }
 
-/// The order within a lane. What was in a page that had to be dissolved keeps its place by the second
-/// number.
-type Rank = (u64, u32);
-
 struct Loose {
     rank: Rank,
     entry: IndexEntry,
@@ -68,7 +68,13 @@ impl Replay {
                 reader,
                 loaded: HashMap::new(),
             },
+            missing: None,
         }
+    }
+
+    /// Records may be missing, and what they brought is not to be.
+    pub(crate) fn over_gaps(&mut self, describe: Describe) {
+        self.missing = Some(describe);
     }
 
     pub(crate) fn publish(&mut self, pos: LogPos, publish: &Publish<'_>, described: Described) {
@@ -121,18 +127,30 @@ impl Replay {
         queue: QueueId,
         mut positions: impl Iterator<Item = LogPos>,
     ) {
-        let Some(queue) = self.queues.get_mut(&queue).filter(|queue| at >= queue.end) else {
+        let queue = match self.missing {
+            Some(_) => Some(self.queues.entry(queue).or_default()),
+            None => self.queues.get_mut(&queue),
+        };
+        let Some(queue) = queue.filter(|queue| at >= queue.end) else {
             return;
         };
         while let (Some(old), Some(new)) = (positions.next(), positions.next()) {
-            queue.rename(old, new, &mut self.pages);
+            let found = queue.rename(old, new, &mut self.pages);
+            if let Some(describe) = self.missing.filter(|_| !found)
+                && let Some(entry) = self.pages.entry(new, describe)
+            {
+                queue.publish(entry, &mut self.pages);
+            }
         }
     }
 
     pub(crate) fn page(&mut self, at: LogPos, page: Page) {
-        let queue = self.queues.get_mut(&page.queue);
+        let queue = match self.missing {
+            Some(_) => Some(self.queues.entry(page.queue).or_default()),
+            None => self.queues.get_mut(&page.queue),
+        };
         if let Some(queue) = queue.filter(|queue| at >= queue.end) {
-            queue.page(at, &page, &mut self.pages);
+            queue.page(at, &page, &mut self.pages, self.missing.is_some());
         }
     }
 
@@ -166,88 +184,6 @@ impl Replay {
             Unranked { queue, items }
         });
         finished.filter(|queue| !queue.items.is_empty()).collect()
-    }
-}
-
-/// A queue's messages and pages in order, before its highest priority is known.
-#[derive(Clone)]
-pub(crate) struct Unranked {
-    pub(crate) queue: QueueId,
-    items: Vec<(Rank, Item)>,
-}
-
-#[derive(Clone)]
-enum Item {
-    Loose(IndexEntry),
-    Page(u8, PageState),
-}
-
-impl Unranked {
-    /// Positions that keep a segment: each page and each message in none; and messages in pages by
-    /// their segment.
-    pub(crate) fn held(&self, mut hold: impl FnMut(u32, u64)) {
-        for (_, item) in &self.items {
-            match item {
-                Item::Loose(entry) => hold(entry.pos.segment(), 1),
-                Item::Page(_, page) => {
-                    hold(page.pos.segment(), 1);
-                    for (segment, live) in &page.segments {
-                        hold(*segment, u64::from(*live));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Messages in it.
-    pub(crate) fn len(&self) -> u64 {
-        let len = |(_, item): &(Rank, Item)| match item {
-            Item::Loose(_) => 1,
-            Item::Page(_, page) => u64::from(page.live()),
-        };
-        self.items.iter().map(len).sum()
-    }
-
-    /// Lanes with numbers anew, dense and in order. Priorities above `max_priority` count as that.
-    pub(crate) fn state(self, max_priority: u8) -> QueueState {
-        let mut lanes: Vec<LaneState> = Vec::new();
-        for (_, item) in self.items {
-            let priority = match &item {
-                Item::Loose(entry) => entry.priority.min(max_priority),
-                Item::Page(lane, _) => (*lane).min(max_priority),
-            };
-            let at = match lanes.iter().position(|lane| lane.priority == priority) {
-                Some(at) => at,
-                None => {
-                    lanes.push(LaneState {
-                        priority,
-                        ..LaneState::default()
-                    });
-                    lanes.len() - 1
-                }
-            };
-            let Some(lane) = lanes.get_mut(at) else {
-                continue;
-            };
-            let seq = lane.next_seq;
-            match item {
-                Item::Loose(mut entry) => {
-                    entry.priority = priority;
-                    lane.loose.push((seq, entry));
-                    lane.next_seq += 1;
-                }
-                Item::Page(_, mut page) => {
-                    page.first_seq = seq;
-                    lane.next_seq += u64::from(page.len);
-                    lane.pages.push(page);
-                }
-            }
-        }
-        lanes.sort_unstable_by_key(|lane| lane.priority);
-        QueueState {
-            queue: self.queue,
-            lanes,
-        }
     }
 }
 
@@ -318,12 +254,15 @@ impl Replayed {
         }
     }
 
-    fn rename(&mut self, old: LogPos, new: LogPos, pages: &mut LoadedPages) {
+    /// Whether the message was there.
+    fn rename(&mut self, old: LogPos, new: LogPos, pages: &mut LoadedPages) -> bool {
         self.pull_out(old, pages);
-        if let Some(mut loose) = self.loose.remove(&old) {
-            loose.entry.pos = new;
-            self.loose.insert(new, loose);
-        }
+        let Some(mut loose) = self.loose.remove(&old) else {
+            return false;
+        };
+        loose.entry.pos = new;
+        self.loose.insert(new, loose);
+        true
     }
 
     /// If the message at `pos` is in a page, that page was loaded before what happens to the message
@@ -350,11 +289,16 @@ impl Replayed {
         }
     }
 
-    fn page(&mut self, pos: LogPos, page: &Page, pages: &mut LoadedPages) {
-        if page.replaces.is_some() {
-            let Some(old) = self.take_page(page.replaces) else {
-                return;
-            };
+    /// `over_gaps`: what the page lists was there then, whether it is known or not.
+    fn page(&mut self, pos: LogPos, page: &Page, pages: &mut LoadedPages, over_gaps: bool) {
+        let old = match page.replaces.is_some() {
+            true => self.take_page(page.replaces),
+            false => None,
+        };
+        if page.replaces.is_some() && old.is_none() && !over_gaps {
+            return;
+        }
+        if let Some(old) = old {
             let mut state = PageState::new(pos, old.state.first_seq, &page.entries);
             state.redelivered = old.state.redelivered;
             for (place, entry) in page.entries.iter().enumerate() {
@@ -371,10 +315,15 @@ impl Replayed {
             self.pull_out(entry.pos, pages);
             match self.loose.remove(&entry.pos) {
                 Some(loose) => rank = rank.max(Some(loose.rank)),
+                None if over_gaps => {}
                 None => {
                     state.remove(place, entry.pos, entry.body_bytes);
                 }
             }
+        }
+        if over_gaps && rank.is_none() {
+            rank = Some((self.next_rank, 0));
+            self.next_rank += 1;
         }
         if let Some(rank) = rank {
             self.enter_page(rank, page.lane, state);
@@ -432,6 +381,26 @@ struct LoadedPage {
 }
 
 impl LoadedPages {
+    /// What is to be known of the message at `pos`, read anew.
+    fn entry(&mut self, pos: LogPos, describe: Describe) -> Option<IndexEntry> {
+        let mut entry = None;
+        self.reader.published(&[pos], &mut |_, found| {
+            let described = found
+                .ok()
+                .and_then(|(stamped_ms, octets)| Some((stamped_ms, describe(&octets)?)));
+            entry = described.map(|(stamped_ms, described)| IndexEntry {
+                pos,
+                stamped_ms,
+                ttl_ms: described.ttl_ms,
+                body_bytes: described.body_bytes,
+                failed_deliveries: 0,
+                priority: described.priority,
+                redelivered: true,
+            });
+        });
+        entry
+    }
+
     /// A page that cannot be read is empty here: nothing in it can be delivered either, and whoever
     /// tries is told again.
     fn load(&mut self, pos: LogPos) -> &LoadedPage {

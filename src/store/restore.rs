@@ -9,7 +9,7 @@ use crate::base::index::QueueState;
 
 use super::catalogue::{Row, Table};
 use super::log::Log;
-use super::replay::Unranked;
+use super::unranked::Unranked;
 
 /// What the data directory held. Look at the catalogue first, then take the queues with
 /// [`Recovered::restore`].

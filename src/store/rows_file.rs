@@ -199,6 +199,29 @@ pub(super) fn read(io: &dyn Io) -> Result<Option<Rows>, StoreError> {
     }
 }
 
+/// What can be read of a damaged file: the rows of all groups that are whole, and of the others those that can
+/// be told apart, unverified. With the places of the damaged groups and where each ends.
+pub(super) fn salvage(octets: &[u8]) -> (Rows, Vec<(usize, usize)>) {
+    let (mut rows, mut damaged) = (Rows::new(), Vec::new());
+    let mut at = MAGIC.len().min(octets.len());
+    while at < octets.len() {
+        if let Some(body) = group(octets, at) {
+            // What was whole when it was written.
+            let _ = read_rows(body, &mut rows);
+            at += GROUP_HEADER + body.len();
+            continue;
+        }
+        let whole = |at: &usize| group(octets, *at).is_some();
+        let next = (at + 1..octets.len()).find(whole);
+        let next = next.unwrap_or(octets.len());
+        let body = octets.get(at + GROUP_HEADER..next).unwrap_or_default();
+        let _ = read_rows(body, &mut rows);
+        damaged.push((at, next));
+        at = next;
+    }
+    (rows, damaged)
+}
+
 /// The rows of the group at `at`, if it is whole.
 fn group(octets: &[u8], at: usize) -> Option<&[u8]> {
     let (len, checksum) = group_header(octets, at)?;

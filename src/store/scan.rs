@@ -9,7 +9,7 @@ use crate::base::LogPos;
 
 use super::format::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, Cursor, FILE_HEADER_BYTES, FileHeader,
-    HeaderFlaw, RECORD_HEADER_BYTES,
+    HeaderFlaw, RECORD_HEADER_BYTES, nonce_of,
 };
 use super::io::IoFile;
 use super::options::READ_WINDOW_BYTES;
@@ -56,6 +56,23 @@ impl SegmentReader {
         Ok(header)
     }
 
+    /// After a file header that is damaged: learns from the first batch what it said of the checksums. False
+    /// if that cannot be read either.
+    pub(crate) fn guess_nonce(&mut self) -> io::Result<bool> {
+        let (segment, first) = (self.segment, u64::from(FILE_HEADER_BYTES));
+        let bytes = self.bytes(first, BATCH_HEADER_BYTES as usize)?;
+        let Some(header) = bytes.and_then(<[u8]>::first_chunk) else {
+            return Ok(false);
+        };
+        let nonce = nonce_of(header);
+        let position = LogPos::new(segment, FILE_HEADER_BYTES);
+        if BatchHeader::decode(header, position, nonce).is_err() {
+            return Ok(false);
+        }
+        self.nonce = nonce;
+        Ok(true)
+    }
+
     /// The records of the batch at `offset`, all of them verified.
     pub(crate) fn batch(&mut self, offset: u32) -> io::Result<Result<&[u8], HeaderFlaw>> {
         let position = LogPos::new(self.segment, offset);
@@ -91,8 +108,23 @@ impl SegmentReader {
     /// Looks behind `flawed` for a batch that was written after everything at `flawed` had been
     /// synced, and returns its offset: the proof that the flaw is damage and not a torn tail.
     pub(crate) fn proof_of_damage(&mut self, flawed: u32) -> io::Result<Option<u32>> {
+        let position = LogPos::new(self.segment, flawed);
+        self.find_batch(flawed, |batch| batch.synced > position)
+    }
+
+    /// Offset of the next batch behind `offset`, if there is one; it may be damaged as well.
+    pub(crate) fn next_batch(&mut self, offset: u32) -> io::Result<Option<u32>> {
+        self.find_batch(offset, |_| true)
+    }
+
+    /// Offset of the first batch behind `behind` whose header is whole and accepted.
+    fn find_batch(
+        &mut self,
+        behind: u32,
+        accepts: impl Fn(&BatchHeader) -> bool,
+    ) -> io::Result<Option<u32>> {
         let (segment, nonce) = (self.segment, self.nonce);
-        let mut offset = u64::from(flawed) + 1;
+        let mut offset = u64::from(behind) + 1;
         while offset + u64::from(BATCH_HEADER_BYTES) <= self.file_bytes {
             let wanted = (self.file_bytes - offset).min(READ_WINDOW_BYTES as u64) as usize;
             let Some(bytes) = self.bytes(offset, wanted)? else {
@@ -115,7 +147,7 @@ impl SegmentReader {
                     return Ok(None);
                 };
                 if let Ok(batch) = BatchHeader::decode(header, LogPos::new(segment, found), nonce)
-                    && batch.synced > LogPos::new(segment, flawed)
+                    && accepts(&batch)
                 {
                     return Ok(Some(found));
                 }
@@ -123,6 +155,23 @@ impl SegmentReader {
             offset += last as u64 + 1;
         }
         Ok(None)
+    }
+
+    /// What is left of the batch at `offset`, which is damaged and ends at `end` at the latest.
+    pub(crate) fn pieces(&mut self, offset: u32, end: u32) -> io::Result<Vec<Piece<'_>>> {
+        let position = LogPos::new(self.segment, offset);
+        let start = u64::from(offset) + u64::from(BATCH_HEADER_BYTES);
+        let header = self.header_at(offset.into(), position)?.ok();
+        let end = match header {
+            Some(header) => u64::from(end).min(start + u64::from(header.payload_bytes)),
+            None => end.into(),
+        };
+        let bytes = end.min(self.file_bytes).saturating_sub(start) as usize;
+        let payload = self.bytes(start, bytes)?.unwrap_or_default();
+        let crc = header
+            .filter(|header| header.payload_bytes as usize == bytes)
+            .map(|header| header.records_crc);
+        Ok(pieces(position, payload, crc))
     }
 
     /// `n` octets from `offset` on, or `None` if the file ends before. Never allocates for more
@@ -191,6 +240,48 @@ fn verify(payload: &[u8], records_crc: u32) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
+}
+
+/// A record of a damaged batch.
+pub(crate) struct Piece<'a> {
+    pub(crate) position: LogPos,
+    pub(crate) kind: u8,
+    pub(crate) body: &'a [u8],
+    /// Its checksum is right.
+    pub(crate) sound: bool,
+}
+
+/// The records of the damaged batch at `batch` that can be told apart. `records_crc` is what a whole header
+/// says of their lengths and checksums: if it is right, only what is between them is damaged. Otherwise
+/// nothing is believed from the first unsound one on: what follows it may be a client's octets.
+fn pieces(batch: LogPos, payload: &[u8], records_crc: Option<u32>) -> Vec<Piece<'_>> {
+    let (mut found, mut crc_of_crcs) = (Vec::new(), 0);
+    let mut cursor = Cursor(payload);
+    loop {
+        let offset = BATCH_HEADER_BYTES as usize + payload.len() - cursor.0.len();
+        let Some(fields) = cursor.take(RECORD_HEADER_BYTES - 1) else {
+            break;
+        };
+        let mut field = Cursor(fields);
+        let (bytes, crc) = (field.u32().unwrap_or(0), field.u32());
+        let body = cursor.take(bytes as usize);
+        let Some((body, (kind, rest))) = body.and_then(|body| Some((body, body.split_first()?)))
+        else {
+            break;
+        };
+        crc_of_crcs = crc32c::crc32c_append(crc_of_crcs, fields);
+        found.push(Piece {
+            position: LogPos(batch.0 + offset as u64),
+            kind: *kind,
+            body: rest,
+            sound: crc == Some(crc32c::crc32c(body)),
+        });
+    }
+    if records_crc != Some(crc_of_crcs) || !cursor.0.is_empty() {
+        let sound = found.iter().take_while(|piece| piece.sound).count();
+        found.truncate(sound);
+    }
+    found
 }
 
 /// Position, type and payload of each record of a verified batch that starts at `batch`.

@@ -27,7 +27,7 @@ use super::io::{RealIo, create_directory, sync_parent};
 use super::rows_file::{self, RowsFile};
 
 const LEAF_FANOUT: usize = 64;
-const APPLIED_KEY: &[u8] = b"\0applied";
+pub(super) const APPLIED_KEY: &[u8] = b"\0applied";
 
 /// A catalogue in sled.
 pub struct SledRows {
@@ -82,6 +82,48 @@ impl SledRows {
             path,
             applied,
         })
+    }
+
+    /// All that a database holds, as it stands in [`rows_file`]. Opening it writes to it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Catalogue`] when it cannot be read.
+    pub(super) fn read(path: &Path, cache_bytes: usize) -> Result<rows_file::Rows, StoreError> {
+        let db = Self::open_sled(path, cache_bytes)?;
+        let read = || -> std::io::Result<rows_file::Rows> {
+            let rows = db
+                .iter()
+                .map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())));
+            rows.collect()
+        };
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)) {
+            Ok(rows) => rows.map_err(|error| StoreError::catalogue("read", error)),
+            Err(_) => Err(StoreError::catalogue(
+                "read",
+                "sled panicked: it is damaged",
+            )),
+        }
+    }
+
+    /// Whether the next start opens the database in `path`, and does not build it anew.
+    pub(super) fn is_marked(path: &Path) -> bool {
+        mark(path).exists()
+    }
+
+    /// Has the next start build the database in `path` anew, from `catalogue.rows`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub(super) fn distrust(path: &Path) -> Result<(), StoreError> {
+        let mark = mark(path);
+        match std::fs::remove_file(&mark) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io("delete", &mark, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn open_sled(path: &Path, cache_bytes: usize) -> Result<sled::Db<LEAF_FANOUT>, StoreError> {

@@ -10,6 +10,7 @@ mod disk;
 mod flags;
 mod formats;
 mod management;
+mod repair;
 mod signals;
 mod start;
 #[path = "../support/mod.rs"]

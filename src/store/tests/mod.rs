@@ -6,6 +6,7 @@ mod machine;
 mod mirror;
 mod model;
 mod real;
+mod repair;
 mod schedules;
 pub(super) mod sim;
 mod sim_rows;

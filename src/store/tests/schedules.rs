@@ -19,13 +19,13 @@ use super::sim::{Fault, Random, SimIo};
 use super::sim_rows::SimRows;
 
 /// What drives the store's other thread.
-struct Catalogue {
+pub(super) struct Catalogue {
     keeper: Keeper,
     changes: Receiver<Vec<Change>>,
 }
 
 impl Catalogue {
-    fn keep(&mut self, flush: bool) {
+    pub(super) fn keep(&mut self, flush: bool) {
         while let Ok(changes) = self.changes.try_recv() {
             self.keeper.apply(&changes).unwrap();
         }
@@ -35,7 +35,7 @@ impl Catalogue {
     }
 }
 
-fn start(
+pub(super) fn start(
     io: &SimIo,
     rows: &SimRows,
     random: &mut Random,
@@ -113,7 +113,7 @@ fn random_plan(machine: &mut Machine, random: &mut Random) -> Plan {
 }
 
 /// Appends, writes, keeps, takes checkpoints; false once the disk has failed.
-fn work(machine: &mut Machine, catalogue: &mut Catalogue, random: &mut Random) -> bool {
+pub(super) fn work(machine: &mut Machine, catalogue: &mut Catalogue, random: &mut Random) -> bool {
     for _ in 0..random.below(100) {
         let running = match random.below(20) {
             0..=4 => {

@@ -15,7 +15,7 @@ type RowMap = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct SimRows(Arc<Mutex<RowState>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct RowState {
     current: RowMap,
     flushed: RowMap,
@@ -30,6 +30,11 @@ impl SimRows {
         state.current = state.flushed.clone();
         state.failed = false;
         state.fail_flush = false;
+    }
+
+    /// Another one with the same rows.
+    pub(super) fn copy(&self) -> SimRows {
+        SimRows(Arc::new(Mutex::new(self.0.lock().clone())))
     }
 
     pub(super) fn fail_flush(&self) {
