@@ -99,8 +99,11 @@ fn repaired(io: &SimIo, rows: &SimRows) -> (Vec<Damage>, u64, Messages) {
     (damage, lost, kept)
 }
 
-/// Logs, checkpoints, pages and copies as chance has it, and all that was ever published in them.
-fn some_log(seed: u64) -> (SimIo, SimRows, Messages, BTreeSet<(QueueId, Id)>) {
+/// Its disk, the catalogue, what the queues hold, and all that was ever published.
+type Written = (SimIo, SimRows, Messages, BTreeSet<(QueueId, Id)>);
+
+/// Logs, checkpoints, pages and copies as chance has it.
+fn some_log(seed: u64) -> Written {
     let mut random = Random(seed);
     let (io, rows) = (SimIo::new(random.next()), SimRows::default());
     let mut ever = BTreeSet::new();
@@ -128,9 +131,7 @@ fn some_log(seed: u64) -> (SimIo, SimRows, Messages, BTreeSet<(QueueId, Id)>) {
 }
 
 /// Some logs, each several times.
-fn logs(
-    count: u64,
-) -> impl Iterator<Item = (u64, (SimIo, SimRows, Messages, BTreeSet<(QueueId, Id)>))> {
+fn logs(count: u64) -> impl Iterator<Item = (u64, Written)> {
     const TIMES: u64 = 8;
     (0..count / TIMES).flat_map(|log| {
         let (io, rows, before, ever) = some_log(log);
