@@ -13,7 +13,7 @@ use crate::support::Broker;
 /// What this version writes.
 const CURRENT: &str = "warren 2\n";
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -7,6 +7,7 @@
 mod config;
 mod definitions;
 mod disk;
+mod fixture;
 mod flags;
 mod formats;
 mod management;

@@ -385,3 +385,14 @@ fn a_failing_catalogue_stops_alone() {
         "the log had them all"
     );
 }
+
+/// What a process test opens: it should have what only some directories have.
+#[test]
+fn the_fixture_of_format_2_has_pages_and_loose_messages() {
+    let octets = std::fs::read("tests/data/format-2/log/checkpoint").unwrap();
+    let checkpoint = crate::store::checkpoint_file::decode(&octets).unwrap();
+    let lanes = || checkpoint.queues.iter().flat_map(|row| &row.state.lanes);
+    assert!(lanes().any(|lane| !lane.pages.is_empty()));
+    assert!(!checkpoint.clean);
+    assert!(lanes().any(|lane| !lane.loose.is_empty()));
+}
