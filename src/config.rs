@@ -4,6 +4,7 @@
 //! unknown key is a fault, never ignored. `config/warren.toml` documents each key; a test holds it
 //! equal to the defaults here.
 
+mod auth_http;
 mod http;
 mod listen;
 mod oauth2;
@@ -13,6 +14,7 @@ mod tls;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use auth_http::HttpAuthSettings;
 pub use listen::{Endpoint, Listen};
 pub use oauth2::OAuth2Settings;
 pub use throttle::Throttle;
@@ -186,6 +188,8 @@ pub struct Auth {
     pub loopback_users: Vec<String>,
     /// What knows users, in the order they are asked.
     pub backends: Vec<Backend>,
+    /// The HTTP server that knows users.
+    pub http: HttpAuthSettings,
 }
 
 impl Default for Config {
@@ -319,6 +323,7 @@ impl Default for Auth {
             default_permissions: [".*", ".*", ".*"].map(str::to_owned),
             loopback_users: vec!["guest".to_owned()],
             backends: vec![Backend::Internal],
+            http: HttpAuthSettings::default(),
         }
     }
 }
@@ -332,6 +337,7 @@ impl std::fmt::Debug for Auth {
             .field("default_permissions", &self.default_permissions)
             .field("loopback_users", &self.loopback_users)
             .field("backends", &self.backends)
+            .field("http", &self.http)
             .finish_non_exhaustive()
     }
 }
@@ -397,17 +403,6 @@ impl Config {
 
     /// Holds each value against its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let range = |key, value: u64, least: u64, most: u64| {
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            let reason = format!("must be from {least} to {most}");
-            Err(ConfigError::OutOfRange {
-                key,
-                value: value.to_string(),
-                reason,
-            })
-        };
         let Amqp {
             frame_max_bytes,
             channel_max,
@@ -488,6 +483,11 @@ impl Config {
         if self.auth.backends.contains(&Backend::OAuth2) {
             self.oauth2.check()?;
         }
+        let backends = &self.auth.backends;
+        if backends.iter().any(|backend| backend.is_http()) {
+            let permissions = backends.contains(&Backend::Http);
+            self.auth.http.check(permissions)?;
+        }
         if self.auth.backends.is_empty() {
             return Err(ConfigError::OutOfRange {
                 key: "auth.backends",
@@ -505,6 +505,18 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let reason = format!("must be from {least} to {most}");
+    Err(ConfigError::OutOfRange {
+        key,
+        value: value.to_string(),
+        reason,
+    })
 }
 
 /// Adds file and line to the fault of a value: every key's last part occurs in one table only.
@@ -599,6 +611,37 @@ mod tests {
                 .to_string(),
             "w.toml:2: alarms.memory_watermark = 1.5: must be a fraction from 0.0 to 1.0, or a number of octets"
         );
+    }
+
+    #[test]
+    fn a_backend_http_needs_addresses() {
+        let read = |backends: &str, paths: &str| {
+            let text = format!("[auth]\nbackends = {backends}\n[auth.http]\n{paths}");
+            Config::parse(&text, "w.toml").map_err(|fault| fault.to_string())
+        };
+        let path = |name: &str, at: &str| format!("{name}_path = {at:?}\n");
+        let all = ["user", "vhost", "resource", "topic"].map(|name| path(name, "http://a/b"));
+        assert!(read("[\"http\", \"internal\"]", &all.concat()).is_ok());
+        assert!(read("[\"http/internal\"]", &all[0]).is_ok());
+        assert!(read("[\"internal\"]", "").is_ok());
+        let fault = read("[\"http\"]", &all[..3].concat()).unwrap_err();
+        assert_eq!(
+            fault,
+            "w.toml:1: auth.http.topic_path = \"\": the backend http needs it"
+        );
+        for wrong in [
+            "",
+            "a/b",
+            "ftp://a/b",
+            "http://user:s3cret@a/b",
+            "http://a/b#c",
+        ] {
+            let fault = read("[\"http/internal\"]", &path("user", wrong)).unwrap_err();
+            assert!(fault.contains("auth.http.user_path"), "{fault}");
+            assert!(!fault.contains("s3cret"), "{fault}");
+        }
+        let many = format!("{}requests_max = 0", all.concat());
+        assert!(read("[\"http\"]", &many).is_err());
     }
 
     #[test]

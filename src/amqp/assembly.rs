@@ -205,7 +205,7 @@ pub(super) fn facts(scan: &PropertyScan) -> Facts {
 }
 
 /// Where `part` starts in `whole`, of which it is a slice.
-fn offset_in(whole: &[u8], part: &[u8]) -> Option<usize> {
+pub(super) fn offset_in(whole: &[u8], part: &[u8]) -> Option<usize> {
     let at = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
     (at + part.len() <= whole.len()).then_some(at)
 }

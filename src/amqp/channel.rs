@@ -23,6 +23,7 @@ use crate::broker::replies::is_reply_key;
 use crate::broker::stats::OpenChannel;
 use crate::broker::{Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
+use crate::codec::properties::PropertyScan;
 use crate::codec::{Frame, FrameCursor, FrameKind, Method, Property, Publish, parse_method};
 use crate::message::Message;
 use crate::queue::{ConsumerKey, Effects, QueueRef, Requeue, Slot};
@@ -63,12 +64,21 @@ pub(super) enum After {
     Close,
 }
 
+/// What is kept of a method until it is known whether the user may do it; then it is done again.
+pub(super) enum Held {
+    /// A message that is complete.
+    Publish(Assembled),
+    /// The name chosen for a queue that is declared without one.
+    QueueName(Name),
+}
+
 /// See the module.
 pub(super) struct Channel {
     pub(super) number: u16,
     pub(super) stats: OpenChannel,
     pub(super) state: State,
     assembly: Option<Box<Assembly>>,
+    pub(super) held: Option<Box<Held>>,
     publisher: Publisher,
     pub(super) confirms: Option<Confirms>,
     pub(super) transaction: Option<Box<Transaction>>,
@@ -102,6 +112,7 @@ impl Channel {
             stats: link.stats.open_channel(number),
             state: State::Open,
             assembly: None,
+            held: None,
             publisher: Publisher::new(Arc::clone(&link.vhost))
                 .held_to(link.actor.clone())
                 .metered(Arc::clone(&link.quota))
@@ -202,9 +213,10 @@ impl Channel {
             scan,
             mandatory,
         } = assembled;
-        self.publisher
-            .check_exchange(message.exchange())
-            .map_err(|fault| fault.at(60, 40))?;
+        if let Err(fault) = self.publisher.check_exchange(message.exchange()) {
+            self.hold(message, scan, mandatory, link);
+            return Err(fault.at(60, 40));
+        }
         let message = match scan.has(Property::ReplyTo) {
             true => self
                 .with_reply_name(message)
@@ -214,10 +226,11 @@ impl Channel {
         self.extra_keys.clear();
         let message = checks::check(message, &scan, &mut self.extra_keys)
             .map_err(|fault| fault.at(60, 40))?;
-        self.publisher
-            .check_keys(&message, &self.extra_keys)
-            .and_then(|()| checks::check_user_id(&message, &scan, &link.actor))
-            .map_err(|fault| fault.at(60, 40))?;
+        if let Err(fault) = self.publisher.check_keys(&message, &self.extra_keys) {
+            self.hold(message, scan, mandatory, link);
+            return Err(fault.at(60, 40));
+        }
+        checks::check_user_id(&message, &scan, &link.actor).map_err(|fault| fault.at(60, 40))?;
         let message = match &link.settings.stamps {
             Some(stamps) => stamps.on(&message),
             None => message,
@@ -236,6 +249,34 @@ impl Channel {
         self.route(message, &keys, mandatory, link);
         self.extra_keys = keys;
         Ok(())
+    }
+
+    /// Keeps a message that was refused only because it is not known yet whether it may be published.
+    #[cold]
+    fn hold(&mut self, message: Message, scan: PropertyScan, mandatory: bool, link: &Link) {
+        if link.actor.login().undecided().is_some() {
+            self.held = Some(Box::new(Held::Publish(Assembled {
+                message,
+                scan,
+                mandatory,
+            })));
+        }
+    }
+
+    /// Whether it is a message that is kept.
+    pub(super) fn held_publish(&self) -> bool {
+        matches!(self.held.as_deref(), Some(Held::Publish(_)))
+    }
+
+    /// Publishes what was kept, if it is a message.
+    pub(super) fn publish_held(&mut self, link: &mut Link) -> Option<Result<(), AmqpError>> {
+        match self.held.take().map(|held| *held) {
+            Some(Held::Publish(assembled)) => Some(self.publish(assembled, link)),
+            other => {
+                self.held = other.map(Box::new);
+                None
+            }
+        }
     }
 
     /// Routes a message, and sends it back if it is mandatory and reaches no queue.
@@ -447,6 +488,7 @@ impl Channel {
     pub(super) fn stop_consumers(&mut self, link: &Link) {
         self.state = State::Closing;
         self.assembly = None;
+        self.held = None;
         // Nothing is said on it any more, confirms neither.
         self.confirms = None;
         self.stats.unconfirmed.set(0);

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue, tx};
 use bytes::Bytes;
 
-use super::channel::{After, Channel, Consumer};
+use super::channel::{After, Channel, Consumer, Held};
 use super::confirms::Confirms;
 use super::link::Link;
 use super::outbox::Port;
@@ -17,7 +17,10 @@ use super::replies;
 use crate::base::{Access, AmqpError, Name, Resource};
 use crate::broker::queue_arguments::of_consumer;
 use crate::broker::replies::REPLY_TO;
-use crate::broker::{BindingSpec, DeleteIf, ExchangeDeclaration, QueueDeclaration, server_name};
+use crate::broker::{
+    BindingSpec, DeleteIf, Durably, ExchangeDeclaration, QUEUE_PREFIX, QueueDeclaration,
+    server_name,
+};
 use crate::codec::{Command, Method, RawTable};
 use crate::queue::{ConsumerSpec, ConsumerToken, QueueRef};
 
@@ -211,7 +214,7 @@ impl Channel {
                 auto_delete: m.auto_delete,
                 arguments: arguments.clone(),
             };
-            link.vhost.declare_queue_as(&link.actor, &wanted, link.id())
+            self.declare_permitted(&wanted, link)
         };
         let queue = link.once_durable(declared)?;
         if queue.exclusive_to.is_some() && !link.exclusive.contains(&queue) {
@@ -224,6 +227,27 @@ impl Channel {
             state.ready_len(),
             state.consumers_len(),
         ))
+    }
+
+    /// A name that is chosen for a queue stays until it is known whether the user may have it.
+    fn declare_permitted(
+        &mut self,
+        wanted: &QueueDeclaration,
+        link: &Link,
+    ) -> Result<Durably<QueueRef>, AmqpError> {
+        let chosen = match self.held.take().map(|held| *held) {
+            Some(Held::QueueName(name)) => Some(name),
+            _ if wanted.name.is_empty() => Some(server_name(QUEUE_PREFIX)),
+            _ => None,
+        };
+        let by = &link.actor;
+        let declared = link
+            .vhost
+            .declare_queue_as(by, wanted, chosen.as_ref(), link.id());
+        if declared.is_err() && by.login().undecided().is_some() {
+            self.held = chosen.map(|name| Box::new(Held::QueueName(name)));
+        }
+        declared
     }
 
     /// A queue or exchange that is not there is no error (A2).

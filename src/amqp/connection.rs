@@ -16,7 +16,7 @@ use super::outbox::Outbox;
 use super::session::{Go, Session};
 use super::stream::Origin;
 use super::{OutBuffer, Settings, replies};
-use crate::auth::{Login, LoginRefused, Proof};
+use crate::auth::{HttpUser, Login, LoginRefused, Proof};
 use crate::base::limits::{CLOSE_OK_TIMEOUT, FRAME_MIN, OUTBOUND_HIGH_BYTES, SILENT_CLOSE_DELAY};
 use crate::base::{AmqpError, ConnectionId, LogPos, clock};
 use crate::broker::stats::{ConnectionDetails, ConnectionStats};
@@ -45,6 +45,8 @@ pub(super) enum Phase {
 enum Stage {
     Header,
     Handshake(Step),
+    /// It is to be asked whether the user may enter the vhost.
+    Entering(Box<Opened>),
     Session(Box<Session>),
     /// Ended before it began.
     Nothing,
@@ -68,6 +70,16 @@ pub(super) struct Connection {
     early: OutBuffer,
     /// To be checked by the broker.
     login: Option<Proof>,
+    /// Whom to ask about before it is open.
+    question: Option<Arc<HttpUser>>,
+}
+
+/// What takes a while, and not the client's doing.
+pub(super) enum Inquiry {
+    /// A login is to be checked; then call [`Connection::logged_in`].
+    Login(Proof),
+    /// It is to be asked what the user may do; then call [`Connection::answered`].
+    Question(Arc<HttpUser>),
 }
 
 impl Connection {
@@ -93,6 +105,7 @@ impl Connection {
             heartbeat_s: 0,
             early: OutBuffer::default(),
             login: None,
+            question: None,
         }
     }
 
@@ -130,7 +143,10 @@ impl Connection {
             Phase::Silent(_) | Phase::Ended => false,
             Phase::Handshake => !self.is_authenticating(),
             Phase::Closing(_) => true,
-            Phase::Open => self.answers_bytes() < OUTBOUND_HIGH_BYTES && free && !self.is_blocked(),
+            Phase::Open => {
+                let open = free && !self.is_blocked() && !self.is_waiting();
+                open && self.answers_bytes() < OUTBOUND_HIGH_BYTES
+            }
         }
     }
 
@@ -138,6 +154,14 @@ impl Connection {
     pub(super) fn is_blocked(&self) -> bool {
         match &self.stage {
             Stage::Session(session) => session.is_blocked(),
+            _ => false,
+        }
+    }
+
+    /// Whether the socket is not read until it is known what the user may do.
+    pub(super) fn is_waiting(&self) -> bool {
+        match &self.stage {
+            Stage::Session(session) => session.is_waiting(),
             _ => false,
         }
     }
@@ -151,17 +175,23 @@ impl Connection {
         }
     }
 
-    /// Whether nothing the client sends is looked at until its login is checked.
+    /// Whether nothing the client sends is looked at until its login is checked, or whether it may
+    /// enter.
     fn is_authenticating(&self) -> bool {
-        matches!(self.stage, Stage::Handshake(Step::Authenticating { .. }))
+        matches!(
+            self.stage,
+            Stage::Handshake(Step::Authenticating { .. }) | Stage::Entering(_)
+        )
     }
 
-    /// A login that the broker is to check; then call [`Self::logged_in`].
-    pub(super) fn take_login(&mut self) -> Option<Proof> {
-        match &mut self.stage {
-            Stage::Session(session) => session.take_renewal(),
-            _ => self.login.take(),
+    /// What is to be found out before the connection goes on.
+    pub(super) fn take_inquiry(&mut self) -> Option<Inquiry> {
+        if let Stage::Session(session) = &mut self.stage {
+            let renewal = session.take_renewal().map(Inquiry::Login);
+            return renewal.or_else(|| session.take_question().map(Inquiry::Question));
         }
+        let login = self.login.take().map(Inquiry::Login);
+        login.or_else(|| self.question.take().map(Inquiry::Question))
     }
 
     /// When the client's credentials end, in seconds since 1970.
@@ -194,6 +224,25 @@ impl Connection {
         self.receive(buf);
     }
 
+    /// It is known what the user may do. `buf` as above.
+    pub(super) fn answered(&mut self, buf: &mut BytesMut) {
+        match std::mem::replace(&mut self.stage, Stage::Nothing) {
+            Stage::Entering(opened) if self.phase == Phase::Handshake => {
+                self.progress(Ok(Progress::Opened(*opened)));
+            }
+            Stage::Session(mut session) if self.phase == Phase::Open => {
+                let done = session.resume();
+                self.stage = Stage::Session(session);
+                self.go_on(done);
+            }
+            other => {
+                self.stage = other;
+                return;
+            }
+        }
+        self.receive(buf);
+    }
+
     /// Takes what was read. Of `buf` a frame that is not whole yet is left.
     pub(super) fn receive(&mut self, buf: &mut BytesMut) {
         loop {
@@ -212,7 +261,7 @@ impl Connection {
                     self.session_frames(buf);
                     false
                 }
-                Stage::Nothing => false,
+                Stage::Entering(_) | Stage::Nothing => false,
             };
             if !more {
                 return;
@@ -311,18 +360,23 @@ impl Connection {
     }
 
     fn open(&mut self, opened: Opened) -> Result<(), AmqpError> {
-        let Opened {
-            login,
-            client,
-            tuned,
-            vhost,
-        } = opened;
+        let login = Arc::clone(&opened.login);
+        let entered = self.broker.enter(self.id, login, &opened.vhost);
+        if entered.is_err()
+            && let Some(user) = opened.login.undecided()
+        {
+            self.question = Some(Arc::clone(user));
+            self.stage = Stage::Entering(Box::new(opened));
+            return Ok(());
+        }
         let Entered {
             vhost,
             actor,
             seat,
             quota,
-        } = self.broker.enter(self.id, login, &vhost)?;
+        } = entered?;
+        let Opened { client, tuned, .. } = opened;
+        actor.login().forget();
         debug!(connection = %self.id, user = %actor.user(), vhost = %vhost.name(), "connection open");
         let details = ConnectionDetails {
             user: actor.user().clone(),
@@ -359,23 +413,38 @@ impl Connection {
     }
 
     fn session_frames(&mut self, buf: &mut BytesMut) {
+        if self.is_waiting() {
+            return;
+        }
         let scan = self.splitter.scan(buf);
         let frames = buf.split_to(scan.complete).freeze();
         let Stage::Session(session) = &mut self.stage else {
             return;
         };
-        match session.frames(&frames) {
+        let done = session.frames(&frames);
+        if !self.go_on(done) {
+            return;
+        }
+        match scan.fault {
+            Some(fault) => {
+                self.close(&fault);
+                self.stop_listening(buf);
+            }
+            // The next read should find room for the frame that has begun.
+            None => buf.reserve(scan.missing),
+        }
+    }
+
+    /// What a batch of frames has led to. Whether what comes after it may be looked at: while it waits
+    /// that stays where it is.
+    fn go_on(&mut self, done: Result<Go, AmqpError>) -> bool {
+        match done {
+            Ok(Go::On) => return true,
+            Ok(Go::Waits) => {}
             Ok(Go::Closed) => self.phase = Phase::Ended,
-            Ok(Go::On) => match scan.fault {
-                Some(fault) => {
-                    self.close(&fault);
-                    self.stop_listening(buf);
-                }
-                // The next read should find room for the frame that has begun.
-                None => buf.reserve(scan.missing),
-            },
             Err(fault) => self.close(&fault),
         }
+        false
     }
 
     /// After connection.close only its answer counts, or the client's own close.

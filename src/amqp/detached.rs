@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::connection::Inquiry;
 use super::outbox::Outbox;
 use super::stream::Origin;
 use super::{Connection, Settings};
@@ -47,12 +48,19 @@ impl Detached {
         self.connection.receive(octets);
     }
 
-    /// Has the broker check the login that the client has given, if it has; then as
-    /// [`Self::receive`]. It must be called in a tokio runtime.
+    /// Has the broker check the login that the client has given, if it has, or ask what it may do; then
+    /// as [`Self::receive`]. It must be called in a tokio runtime.
     pub async fn log_in(&mut self, octets: &mut BytesMut) {
-        if let Some(given) = self.connection.take_login() {
-            let result = self.broker.login(given, Ipv4Addr::LOCALHOST.into()).await;
-            self.connection.logged_in(result, octets);
+        match self.connection.take_inquiry() {
+            Some(Inquiry::Login(given)) => {
+                let result = self.broker.login(given, Ipv4Addr::LOCALHOST.into()).await;
+                self.connection.logged_in(result, octets);
+            }
+            Some(Inquiry::Question(user)) => {
+                user.ask().await;
+                self.connection.answered(octets);
+            }
+            None => {}
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns the channels and the order of work: frames in the order they came, then one flush of every
 //! channel that has something, then what other tasks left in the outbox.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,11 +11,13 @@ use tracing::warn;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 
+use super::assembly::offset_in;
 use super::channel::{After, Channel, State};
 use super::channels::Channels;
 use super::link::Link;
 use super::replies;
-use crate::auth::{Login, LoginRefused, Proof};
+use crate::auth::{Authority, HttpUser, Login, LoginRefused, Proof};
+use crate::base::limits::FRAME_HEADER;
 use crate::base::{AmqpError, LogPos};
 use crate::broker::Pause;
 use crate::codec::{Frame, FrameCursor, FrameKind, Method, encode, parse_method};
@@ -26,6 +29,18 @@ pub(super) enum Go {
     On,
     /// The client closed it; close-ok is written.
     Closed,
+    /// It is to be asked what the user may do before anything else is done.
+    Waits,
+}
+
+/// What is left undone until it is known what the user may do.
+struct Waiting {
+    /// Who is to be asked about, until that has begun.
+    user: Option<Arc<HttpUser>>,
+    /// Whose method it was.
+    channel: u16,
+    /// What follows; the method itself first, unless the channel has kept it.
+    rest: Bytes,
 }
 
 /// What texts call this node.
@@ -56,6 +71,7 @@ pub(super) struct Session {
     renewal: Option<Proof>,
     /// connection.update-secret still to be answered.
     renewals_unanswered: u32,
+    waiting: Option<Box<Waiting>>,
 }
 
 impl Session {
@@ -74,6 +90,7 @@ impl Session {
             told_blocked: false,
             renewal: None,
             renewals_unanswered: 0,
+            waiting: None,
         }
     }
 
@@ -83,11 +100,37 @@ impl Session {
     /// A fault that closes the connection. What came before it has been done.
     pub(super) fn frames(&mut self, frames: &Bytes) -> Result<Go, AmqpError> {
         let done = self.each_frame(frames);
+        self.end_batch(done)
+    }
+
+    /// Goes on where [`Go::Waits`] was said: it is known now what the user may do.
+    ///
+    /// # Errors
+    /// As [`Self::frames`].
+    pub(super) fn resume(&mut self) -> Result<Go, AmqpError> {
+        let Some(waiting) = self.waiting.take() else {
+            return Ok(Go::On);
+        };
+        let done = self.again(waiting.channel, &waiting.rest);
+        self.end_batch(done)
+    }
+
+    /// Whom to ask about; then call [`Self::resume`].
+    pub(super) fn take_question(&mut self) -> Option<Arc<HttpUser>> {
+        self.waiting.as_mut()?.user.take()
+    }
+
+    /// Whether nothing is to be read until it is known what the user may do.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    fn end_batch(&mut self, done: Result<Go, AmqpError>) -> Result<Go, AmqpError> {
         let flushed = self.flush();
         let go = done?;
         flushed?;
         let published = std::mem::take(&mut self.link.published);
-        if go == Go::On {
+        if go != Go::Closed {
             if published && let Some(reason) = self.link.broker.alarms().reason() {
                 self.blocked = true;
                 self.tell_blocked(|_| reason.to_owned());
@@ -137,13 +180,82 @@ impl Session {
     fn each_frame(&mut self, frames: &Bytes) -> Result<Go, AmqpError> {
         let mut cursor = FrameCursor::new(frames);
         while let Some(frame) = cursor.next_frame()? {
-            if frame.channel != 0 {
-                self.channel_frame(&frame, frames, &mut cursor)?;
-            } else if self.connection_frame(&frame)? == Go::Closed {
-                return Ok(Go::Closed);
+            let go = self.one_frame(&frame, frames, &mut cursor)?;
+            if go != Go::On {
+                return Ok(go);
             }
         }
         Ok(Go::On)
+    }
+
+    fn one_frame<'b>(
+        &mut self,
+        frame: &Frame<'b>,
+        frames: &Bytes,
+        cursor: &mut FrameCursor<'b>,
+    ) -> Result<Go, AmqpError> {
+        match frame.channel {
+            0 => self.connection_frame(frame),
+            _ => self.channel_frame(frame, frames, cursor),
+        }
+    }
+
+    /// Does what was left undone, then all that follows. Answers hold for that one method.
+    fn again(&mut self, number: u16, rest: &Bytes) -> Result<Go, AmqpError> {
+        let held = self.channels.get(number);
+        let held = held.and_then(|channel| channel.publish_held(&mut self.link));
+        let mut cursor = FrameCursor::new(rest);
+        let go = match held {
+            Some(done) => {
+                self.mark(number);
+                match done {
+                    Ok(()) => Go::On,
+                    Err(fault) => self.failed(number, &fault, || rest.clone())?,
+                }
+            }
+            None => match cursor.next_frame()? {
+                Some(frame) => self.one_frame(&frame, rest, &mut cursor)?,
+                None => Go::On,
+            },
+        };
+        if go != Go::On {
+            return Ok(go);
+        }
+        self.link.actor.login().forget();
+        self.each_frame(&cursor.rest())
+    }
+
+    /// Notes that a channel has something to flush.
+    fn mark(&mut self, number: u16) {
+        if let Some(channel) = self.channels.get(number)
+            && channel.is_dirty()
+            && !channel.marked
+        {
+            channel.marked = true;
+            self.dirty.push(number);
+        }
+    }
+
+    /// A method on a channel was refused: for good, or until it is known what the user may do. Then
+    /// `rest` is done first.
+    fn failed(
+        &mut self,
+        number: u16,
+        fault: &AmqpError,
+        rest: impl FnOnce() -> Bytes,
+    ) -> Result<Go, AmqpError> {
+        if let Some(user) = self.link.actor.login().undecided() {
+            self.waiting = Some(Box::new(Waiting {
+                user: Some(Arc::clone(user)),
+                channel: number,
+                rest: rest(),
+            }));
+            return Ok(Go::Waits);
+        }
+        if fault.is_hard() {
+            return Err(fault.clone());
+        }
+        self.fail_channel(number, fault).map(|()| Go::On)
     }
 
     fn connection_frame(&mut self, frame: &Frame<'_>) -> Result<Go, AmqpError> {
@@ -199,7 +311,8 @@ impl Session {
     /// It is refused: 530.
     pub(super) fn renewed(&mut self, result: Result<Login, LoginRefused>) -> Result<(), AmqpError> {
         let Ok(Login {
-            token: Some(token), ..
+            authority: Authority::Token(token),
+            ..
         }) = result
         else {
             return Err(AmqpError::secret_refused().at(10, 70));
@@ -244,13 +357,13 @@ impl Session {
         frame: &Frame<'b>,
         frames: &Bytes,
         cursor: &mut FrameCursor<'b>,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<Go, AmqpError> {
         let number = frame.channel;
         let Some(channel) = self.channels.get(number) else {
-            return self.open(frame);
+            return self.open(frame).map(|()| Go::On);
         };
         if channel.state == State::Closing {
-            return self.closing_frame(frame);
+            return self.closing_frame(frame).map(|()| Go::On);
         }
         let done = channel.frame(frame, frames, cursor, &mut self.link);
         if channel.is_dirty() && !channel.marked {
@@ -258,7 +371,7 @@ impl Session {
             self.dirty.push(number);
         }
         match done {
-            Ok(After::Nothing) => Ok(()),
+            Ok(After::Nothing) => Ok(Go::On),
             Ok(After::Cancel {
                 number: consumer,
                 tag,
@@ -268,16 +381,21 @@ impl Session {
                 if let Some(channel) = self.channels.get(number) {
                     channel.finish_cancel(consumer, &tag, nowait, &mut self.link);
                 }
-                Ok(())
+                Ok(Go::On)
             }
             Ok(After::Close) => {
                 self.end_channel(number);
                 self.remove(number);
                 self.link.send(number, &replies::channel_close_ok());
-                Ok(())
+                Ok(Go::On)
             }
-            Err(fault) if fault.is_hard() => Err(fault),
-            Err(fault) => self.fail_channel(number, &fault),
+            Err(fault) => {
+                let publishes = channel.held_publish();
+                self.failed(number, &fault, || match publishes {
+                    true => cursor.rest(),
+                    false => from_frame(frame, frames),
+                })
+            }
         }
     }
 
@@ -488,8 +606,16 @@ impl Session {
         self.link.seat.close_channels(self.channels.len() as u64);
         self.channels = Channels::default();
         self.confirming.clear();
+        self.waiting = None;
         self.link.delete_exclusive();
     }
+}
+
+/// A frame and all that follow it.
+fn from_frame(frame: &Frame<'_>, frames: &Bytes) -> Bytes {
+    let payload = offset_in(frames, frame.payload);
+    let start = payload.and_then(|at| at.checked_sub(FRAME_HEADER));
+    start.map_or_else(Bytes::new, |start| frames.slice(start..))
 }
 
 fn channel_method<'m>(method: &'m Method<'_>) -> Option<&'m channel::AMQPMethod> {

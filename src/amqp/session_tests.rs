@@ -11,7 +11,7 @@ use super::link::{Capabilities, Link};
 use super::outbox::Outbox;
 use super::session::{Go, Session};
 use super::{OutBuffer, Settings};
-use crate::auth::{self, Limits, Login};
+use crate::auth::{self, Authority, Limits, Login};
 use crate::base::{AmqpError, ConnectionId, Name};
 use crate::broker::stats::{ConnectionDetails, ConnectionStats};
 use crate::broker::{
@@ -65,7 +65,7 @@ impl Bench {
         let login = Arc::new(Login {
             user: "guest".into(),
             tags: vec![],
-            token: None,
+            authority: Authority::Directory,
         });
         let Entered {
             vhost,

@@ -15,12 +15,12 @@ use tokio::io::Interest;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::{debug, info};
 
-use super::connection::Phase;
+use super::connection::{Inquiry, Phase};
 use super::newcomers::Newcomer;
 use super::outbox::Outbox;
 use super::stream::{Origin, Stream};
 use super::{Connection, Settings};
-use crate::auth::{Login, LoginRefused};
+use crate::auth::{Login, LoginRefused, Proof};
 use crate::base::limits::{QUOTA_LOOK_EVERY, READ_MAX_BYTES, READ_MIN_BYTES};
 use crate::base::{LogPos, clock};
 use crate::broker::Broker;
@@ -59,7 +59,7 @@ pub async fn serve<S: Stream>(
         pulse: Pulse::default(),
         watched: None,
         watching_room: false,
-        login: None,
+        inquiry: None,
         newcomer: Some(newcomer),
         quiet: None,
         expires_at_s: None,
@@ -88,8 +88,8 @@ struct Task<S> {
     watched: Option<LogPos>,
     /// The log had no room when last asked, and will wake us when it has.
     watching_room: bool,
-    /// The check of the client's login, while it runs.
-    login: Option<LoginCheck>,
+    /// What is being found out about the client.
+    inquiry: Option<Running>,
     /// Until it is open.
     newcomer: Option<Newcomer>,
     /// Until when the socket is not read, as a quota is passed.
@@ -99,8 +99,15 @@ struct Task<S> {
     expiry: Option<Pin<Box<Sleep>>>,
 }
 
-/// A hash may be slow, or another login before it.
-type LoginCheck = Pin<Box<dyn Future<Output = Result<Login, LoginRefused>> + Send>>;
+/// A hash may be slow, or another login before it, or a server that is asked.
+type Running = Pin<Box<dyn Future<Output = Finding> + Send>>;
+
+/// What was found out.
+enum Finding {
+    Login(Result<Login, LoginRefused>),
+    /// What the user may do, which it knows itself.
+    Answers,
+}
 
 impl<S: Stream> Task<S> {
     async fn run(&mut self, handshake_deadline: Instant) -> io::Result<()> {
@@ -122,7 +129,7 @@ impl<S: Stream> Task<S> {
             if self.connection.phase() == Phase::Ended && !self.has_output() {
                 return Ok(());
             }
-            self.begin_login();
+            self.begin_inquiry();
             self.watch_expiry();
             self.watch_log();
             if phase != self.connection.phase() {
@@ -153,10 +160,15 @@ impl<S: Stream> Task<S> {
                     self.connection.look(now.into_std());
                     look.as_mut().reset(now + look_every.unwrap_or_default());
                 }
-                result = checked(&mut self.login) => {
-                    self.login = None;
+                finding = found(&mut self.inquiry) => {
+                    self.inquiry = None;
                     self.set_busy(false);
-                    self.connection.logged_in(result, &mut self.input.buf);
+                    let buf = &mut self.input.buf;
+                    match finding {
+                        Finding::Login(result) => self.connection.logged_in(result, buf),
+                        Finding::Answers => self.connection.answered(buf),
+                    }
+                    self.pause();
                 }
                 () = over(&mut self.quiet) => self.pause(),
                 () = over(&mut self.expiry) => {
@@ -183,16 +195,26 @@ impl<S: Stream> Task<S> {
         self.quiet = left.map(|left| Box::pin(sleep(left.min(QUOTA_LOOK_EVERY))));
     }
 
-    fn begin_login(&mut self) {
-        if self.login.is_some() {
+    fn begin_inquiry(&mut self) {
+        if self.inquiry.is_some() {
             return;
         }
-        let Some(given) = self.connection.take_login() else {
+        let Some(inquiry) = self.connection.take_inquiry() else {
             return;
         };
         self.set_busy(true);
+        self.inquiry = Some(match inquiry {
+            Inquiry::Login(given) => self.check_login(given),
+            Inquiry::Question(user) => Box::pin(async move {
+                user.ask().await;
+                Finding::Answers
+            }),
+        });
+    }
+
+    fn check_login(&self, given: Proof) -> Running {
         let (broker, peer) = (Arc::clone(&self.broker), self.peer);
-        self.login = Some(Box::pin(async move {
+        Box::pin(async move {
             let user = given.user().to_owned();
             let result = broker.login(given, peer.ip()).await;
             match &result {
@@ -202,8 +224,8 @@ impl<S: Stream> Task<S> {
             if let Err(reason) = &result {
                 info!(user, %peer, %reason, "login refused");
             }
-            result
-        }));
+            Finding::Login(result)
+        })
     }
 
     fn set_busy(&self, busy: bool) {
@@ -257,13 +279,15 @@ impl<S: Stream> Task<S> {
     }
 
     /// While the socket is not read, what comes is a sign of life where it waits. If it is the log
-    /// or an alarm or a quota that holds reading up, the client may have no room left to send one.
+    /// or an alarm, a quota or a question that holds reading up, the client may have no room left to send one.
     fn hear_unread(&mut self) {
         let unread = match self.wants_input() {
             true => 0,
             false => self.stream.unread_bytes(),
         };
-        let held_up = self.watching_room || self.quiet.is_some() || self.connection.is_blocked();
+        let connection = &self.connection;
+        let waits = connection.is_blocked() || connection.is_waiting();
+        let held_up = self.watching_room || self.quiet.is_some() || waits;
         self.pulse.received |= unread > self.pulse.unread || held_up;
         self.pulse.unread = unread;
     }
@@ -354,9 +378,9 @@ impl<S: Stream> Task<S> {
     }
 }
 
-async fn checked(login: &mut Option<LoginCheck>) -> Result<Login, LoginRefused> {
-    match login {
-        Some(check) => check.await,
+async fn found(inquiry: &mut Option<Running>) -> Finding {
+    match inquiry {
+        Some(running) => running.await,
         None => std::future::pending().await,
     }
 }

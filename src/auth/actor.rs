@@ -8,25 +8,82 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::directory::{SharedDirectory, tag};
-use super::{Directory, Token, TopicPermission};
+use super::http::Deed;
+use super::{Directory, HttpUser, Token, TopicPermission};
 use crate::base::reply::Access;
 use crate::base::{AmqpError, Name, Resource};
 
+/// What says what a user may do.
+#[derive(Debug, Clone)]
+pub enum Authority {
+    /// The directory.
+    Directory,
+    /// The access token it logged in with.
+    Token(Arc<Token>),
+    /// An HTTP server, which is asked.
+    Http(Arc<HttpUser>),
+}
+
+impl PartialEq for Authority {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Authority::Directory, Authority::Directory) => true,
+            (Authority::Token(a), Authority::Token(b)) => a == b,
+            (Authority::Http(a), Authority::Http(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
 /// Who has logged in, and with which tags.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Login {
     /// The user's name.
     pub user: Name,
     /// Its tags at that time.
     pub tags: Vec<Name>,
-    /// The access token it logged in with, which then says what it may do.
-    pub token: Option<Arc<Token>>,
+    /// What says what it may do.
+    pub authority: Authority,
 }
 
 impl Login {
     /// Whether the user has a tag.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|has| has.as_str() == tag)
+    }
+
+    /// The access token it logged in with.
+    pub fn token(&self) -> Option<&Arc<Token>> {
+        match &self.authority {
+            Authority::Token(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// The same where a check may stand still until it is known what the user may do. Not for what a
+    /// connection does: others wait with it.
+    #[must_use]
+    pub fn waiting(mut self) -> Self {
+        if let Authority::Http(user) = &self.authority {
+            self.authority = Authority::Http(Arc::new(user.waiting()));
+        }
+        self
+    }
+
+    /// Who is to be asked before what was just refused can be decided: nobody, most often. Then
+    /// [`HttpUser::ask`], do the same again, and [`Login::forget`].
+    pub fn undecided(&self) -> Option<&Arc<HttpUser>> {
+        match &self.authority {
+            Authority::Http(user) if user.has_questions() => Some(user),
+            _ => None,
+        }
+    }
+
+    /// What was asked for has been done again.
+    pub fn forget(&self) {
+        if let Authority::Http(user) = &self.authority {
+            user.forget();
+        }
     }
 }
 
@@ -36,7 +93,7 @@ pub struct Actor {
     login: Arc<Login>,
     vhost: Name,
     /// Of the bearer of a token it is its own, and empty: a new token puts another there, which tells
-    /// that answers have changed.
+    /// that answers have changed. Of who is known elsewhere it is empty, too.
     directory: SharedDirectory,
     token: Option<Arc<ArcSwap<Token>>>,
 }
@@ -44,11 +101,11 @@ pub struct Actor {
 impl Actor {
     /// `login` in `vhost`.
     pub fn new(login: Arc<Login>, vhost: Name, directory: SharedDirectory) -> Self {
-        let token = login.token.clone();
+        let token = login.token().cloned();
         Actor {
-            directory: match token {
-                Some(_) => SharedDirectory::default(),
-                None => directory,
+            directory: match login.authority {
+                Authority::Directory => directory,
+                _ => SharedDirectory::default(),
             },
             token: token.map(|token| Arc::new(ArcSwap::new(token))),
             login,
@@ -89,9 +146,18 @@ impl Actor {
         self.directory.load_full()
     }
 
-    /// Whether answers that rest on `directory` still hold.
+    /// Whether answers that rest on `directory` still hold. Those of an HTTP server do not: how long
+    /// they hold is known where they are remembered.
     pub fn is_current(&self, directory: &Arc<Directory>) -> bool {
-        Arc::ptr_eq(&self.directory.load(), directory)
+        self.asked().is_none() && Arc::ptr_eq(&self.directory.load(), directory)
+    }
+
+    /// Whom an HTTP server is asked about.
+    fn asked(&self) -> Option<&HttpUser> {
+        match &self.login.authority {
+            Authority::Http(user) => Some(user),
+            _ => None,
+        }
     }
 
     /// Whether it has any business in the vhost (A1.7).
@@ -99,9 +165,10 @@ impl Actor {
     /// # Errors
     /// 530.
     pub fn may_enter(&self) -> Result<(), AmqpError> {
-        let may = match &self.token {
-            Some(token) => token.load().may_enter(&self.vhost),
-            None => {
+        let may = match (&self.token, self.asked()) {
+            (_, Some(user)) => user.may_enter(&self.vhost),
+            (Some(token), None) => token.load().may_enter(&self.vhost),
+            (None, None) => {
                 let directory = self.directory.load();
                 directory.permission(self.user(), &self.vhost).is_some()
             }
@@ -118,9 +185,15 @@ impl Actor {
     /// 403.
     pub fn may(&self, access: Access, what: Resource<'_>) -> Result<(), AmqpError> {
         let name = what.shown_name();
-        let may = match &self.token {
-            Some(token) => token.load().may(access, &self.vhost, name),
-            None => {
+        let may = match (&self.token, self.asked()) {
+            (_, Some(user)) => user.may(Deed::Use {
+                vhost: self.vhost.clone(),
+                kind: what.kind(),
+                name: name.into(),
+                access,
+            }),
+            (Some(token), None) => token.load().may(access, &self.vhost, name),
+            (None, None) => {
                 let directory = self.directory.load();
                 let permission = directory.permission(self.user(), &self.vhost);
                 permission.is_some_and(|p| p.pattern(access).matches(name.as_bytes()))
@@ -134,11 +207,16 @@ impl Actor {
 
     /// Whether its routing keys are restricted anywhere in the vhost, at a state of the directory.
     pub fn restricts_topics(&self, directory: &Directory) -> bool {
-        if self.token.is_some() {
+        if self.asks_for_each_key() {
             return true;
         }
         let account = directory.account(self.user());
         account.is_some_and(|account| account.restricts_topics(&self.vhost))
+    }
+
+    /// Whether each routing key of a topic exchange is asked about by [`Self::may_topic`].
+    pub fn asks_for_each_key(&self) -> bool {
+        !matches!(self.login.authority, Authority::Directory)
     }
 
     /// What restricts its routing keys in a topic exchange, at a state of the directory.
@@ -156,12 +234,20 @@ impl Actor {
     /// # Errors
     /// 403.
     pub fn may_topic(&self, access: Access, exchange: &Name, key: &[u8]) -> Result<(), AmqpError> {
-        if let Some(token) = &self.token {
-            let may = token.load().may_topic(access, &self.vhost, exchange, key);
-            return match may {
-                true => Ok(()),
-                false => Err(self.key_refused(access, exchange, key)),
-            };
+        let may = match (&self.token, self.asked()) {
+            (_, Some(user)) => Some(user.may(Deed::Route {
+                vhost: self.vhost.clone(),
+                exchange: exchange.clone(),
+                key: key.to_vec(),
+                access,
+            })),
+            (Some(token), None) => Some(token.load().may_topic(access, &self.vhost, exchange, key)),
+            (None, None) => None,
+        };
+        match may {
+            Some(true) => return Ok(()),
+            Some(false) => return Err(self.key_refused(access, exchange, key)),
+            None => {}
         }
         match self.topic_permission(&self.directory.load(), exchange) {
             Some(permission) => self.held_to(&permission, access, key),

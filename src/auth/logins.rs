@@ -17,7 +17,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::failures::{FailureRules, Failures};
-use super::{Directory, Login, OAuth2, PasswordHash, SharedDirectory, TokenRefused};
+use super::{
+    Authority, Directory, HttpAuth, Login, OAuth2, PasswordHash, SharedDirectory, TokenRefused,
+};
 use crate::base::Name;
 use crate::base::limits::{LOGIN_REMEMBERED, LOGINS_REMEMBERED_MAX};
 
@@ -75,6 +77,12 @@ pub enum LoginRefused {
     /// The new access token is another user's.
     #[error("the new token is another user's")]
     OtherUser,
+    /// The HTTP server says so.
+    #[error("the HTTP server refuses it")]
+    Denied,
+    /// The HTTP server does not answer, or not as it should.
+    #[error("the HTTP server gives no answer")]
+    Unanswered,
     /// It was not even tried.
     #[error("too many failed logins from there")]
     TooMany,
@@ -88,6 +96,18 @@ pub enum Backend {
     Internal,
     /// Access tokens.
     OAuth2,
+    /// An HTTP server.
+    Http,
+    /// An HTTP server knows passwords, the directory all else.
+    #[serde(rename = "http/internal")]
+    HttpInternal,
+}
+
+impl Backend {
+    /// Whether it needs the HTTP server.
+    pub const fn is_http(self) -> bool {
+        matches!(self, Backend::Http | Backend::HttpInternal)
+    }
 }
 
 /// See the module.
@@ -95,6 +115,7 @@ pub struct Logins {
     loopback_only: Vec<String>,
     backends: Vec<Backend>,
     oauth2: Option<Arc<OAuth2>>,
+    http: Option<Arc<HttpAuth>>,
     /// What a name that nobody has is checked against, so that it takes as long as one somebody has.
     nobody: Option<PasswordHash>,
     /// Which passwords were right, by a digest that only this process can make.
@@ -124,6 +145,7 @@ impl Logins {
             loopback_only,
             backends: vec![Backend::Internal],
             oauth2: None,
+            http: None,
             nobody: PasswordHash::import(Some("argon2id"), NOBODY).ok(),
             remembered: Mutex::new(HashMap::new()),
             key: rand::random(),
@@ -141,8 +163,13 @@ impl Logins {
 
     /// Has these backends asked in turn; the first that takes the login wins.
     #[must_use]
-    pub fn asking(mut self, backends: Vec<Backend>, oauth2: Option<Arc<OAuth2>>) -> Self {
-        (self.backends, self.oauth2) = (backends, oauth2);
+    pub fn asking(
+        mut self,
+        backends: Vec<Backend>,
+        oauth2: Option<Arc<OAuth2>>,
+        http: Option<Arc<HttpAuth>>,
+    ) -> Self {
+        (self.backends, self.oauth2, self.http) = (backends, oauth2, http);
         self
     }
 
@@ -162,7 +189,7 @@ impl Logins {
         peer: IpAddr,
     ) -> Result<Login, LoginRefused> {
         match given.into() {
-            Proof::Certificate(user) => self.login(directory, user.as_str(), peer),
+            Proof::Certificate(user) => self.check_certified(directory, &user, peer).await,
             Proof::Password(given) => self.check_guess(directory, given, peer).await,
             Proof::Token(token) => self.check_token(&token).await,
             Proof::Renewal(user, token) => {
@@ -193,7 +220,7 @@ impl Logins {
         let checked = self.check_secret(directory, given, peer).await;
         match &checked {
             Ok(_) => self.failures.succeeded(peer, &user),
-            Err(LoginRefused::Credentials | LoginRefused::Token(_)) => {
+            Err(LoginRefused::Credentials | LoginRefused::Denied | LoginRefused::Token(_)) => {
                 wait(self.failures.failed(peer, &user, Instant::now())).await;
             }
             Err(_) => {}
@@ -205,7 +232,10 @@ impl Logins {
     fn was_right(&self, directory: &SharedDirectory, given: &Credentials) -> bool {
         let hash = password_of(&directory.load(), &given.user);
         let slow = hash.filter(PasswordHash::is_slow);
-        slow.is_some_and(|hash| self.remembers(&self.digest(&given.user, &given.password), &hash))
+        let Credentials { user, password } = given;
+        let of_server = |http: &Arc<HttpAuth>| http.was_right(user, password);
+        slow.is_some_and(|hash| self.remembers(&self.digest(user, password), &hash))
+            || self.http.as_ref().is_some_and(of_server)
     }
 
     /// Asks the backends in turn. The last one's reason is the one that is told.
@@ -223,6 +253,11 @@ impl Logins {
                     user.and_then(|user| self.login(directory, &user, peer))
                 }
                 Backend::OAuth2 => self.check_token(&given.password).await,
+                Backend::Http | Backend::HttpInternal => {
+                    let Credentials { user, password } = &given;
+                    let login = self.ask_server(user, Some(password), peer).await;
+                    login.and_then(|login| self.by_server(*backend, directory, login, peer))
+                }
             };
             match checked {
                 Ok(login) => return Ok(login),
@@ -232,13 +267,79 @@ impl Logins {
         Err(refused)
     }
 
+    /// Asks the backends in turn about who needs no password.
+    async fn check_certified(
+        &self,
+        directory: &SharedDirectory,
+        user: &Name,
+        peer: IpAddr,
+    ) -> Result<Login, LoginRefused> {
+        let mut refused = LoginRefused::Credentials;
+        for backend in &self.backends {
+            let checked = match backend {
+                Backend::Internal => self.login(directory, user, peer),
+                Backend::OAuth2 => continue,
+                Backend::Http | Backend::HttpInternal => {
+                    let login = self.ask_server(user, None, peer).await;
+                    login.and_then(|login| self.by_server(*backend, directory, login, peer))
+                }
+            };
+            match checked {
+                Ok(login) => return Ok(login),
+                Err(reason) => refused = reason,
+            }
+        }
+        Err(refused)
+    }
+
+    async fn ask_server(
+        &self,
+        user: &str,
+        password: Option<&[u8]>,
+        peer: IpAddr,
+    ) -> Result<Login, LoginRefused> {
+        // An empty password is nobody's (A10).
+        if password.is_some_and(<[u8]>::is_empty) {
+            return Err(LoginRefused::Credentials);
+        }
+        self.check_place(user, peer)?;
+        let http = self.http.as_ref().ok_or(LoginRefused::Credentials)?;
+        http.log_in(user, password, peer).await
+    }
+
+    /// A user whom the HTTP server lets in; it may be the directory that knows what it may do.
+    fn by_server(
+        &self,
+        backend: Backend,
+        directory: &SharedDirectory,
+        login: Login,
+        peer: IpAddr,
+    ) -> Result<Login, LoginRefused> {
+        if backend != Backend::HttpInternal {
+            return Ok(login);
+        }
+        let mut known = self.login(directory, &login.user, peer)?;
+        let more = login.tags.into_iter();
+        let more: Vec<Name> = more.filter(|tag| !known.tags.contains(tag)).collect();
+        known.tags.extend(more);
+        Ok(known)
+    }
+
+    fn check_place(&self, user: &str, peer: IpAddr) -> Result<(), LoginRefused> {
+        let loopback_only = self.loopback_only.iter().any(|name| name == user);
+        match loopback_only && !peer.to_canonical().is_loopback() {
+            true => Err(LoginRefused::NotLoopback),
+            false => Ok(()),
+        }
+    }
+
     async fn check_token(&self, token: &[u8]) -> Result<Login, LoginRefused> {
         let oauth2 = self.oauth2.as_ref().ok_or(LoginRefused::Credentials)?;
         let token = oauth2.check(token).await?;
         Ok(Login {
             user: token.user().clone(),
             tags: token.tags().to_vec(),
-            token: Some(Arc::new(token)),
+            authority: Authority::Token(Arc::new(token)),
         })
     }
 
@@ -249,16 +350,13 @@ impl Logins {
         user: &str,
         peer: IpAddr,
     ) -> Result<Login, LoginRefused> {
-        let loopback_only = self.loopback_only.iter().any(|name| name == user);
-        if loopback_only && !peer.to_canonical().is_loopback() {
-            return Err(LoginRefused::NotLoopback);
-        }
+        self.check_place(user, peer)?;
         let directory = directory.load();
         let account = directory.account(user).ok_or(LoginRefused::Credentials)?;
         Ok(Login {
             user: account.user.name.clone(),
             tags: account.user.tags.clone(),
-            token: None,
+            authority: Authority::Directory,
         })
     }
 

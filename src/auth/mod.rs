@@ -7,15 +7,17 @@
 mod actor;
 mod directory;
 mod failures;
+mod http;
 mod limits;
 mod logins;
 mod oauth2;
 mod password;
 mod pattern;
 
-pub use actor::{Actor, Login};
+pub use actor::{Actor, Authority, Login};
 pub use directory::{Account, Directory, Permission, SharedDirectory, TopicPermission, User, tag};
 pub use failures::FailureRules;
+pub use http::{HttpAuth, HttpAuthError, HttpMethod, HttpRules, HttpUser};
 pub use limits::{Limit, Limits};
 pub use logins::{Backend, Credentials, LoginRefused, Logins, Proof};
 pub use oauth2::{KeySource, KeysError, OAuth2, Token, TokenRefused, TokenRules};

@@ -188,6 +188,13 @@ pub const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// those delivered and not acked. Beyond that a message that is in the log is known by its place only.
 pub const QUEUE_WINDOW_BYTES: usize = 1024 * 1024;
 
+/// Octets of the longest answer of an HTTP server that knows users.
+pub const HTTP_AUTH_ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// Threads that stand still at a time for such an answer, where a request of the HTTP API needs one. The runtime
+/// has others in their place, of which it has 512.
+pub const HTTP_AUTH_WAITING_MAX: usize = 32;
+
 /// Octets of the longest access token: more does not fit into the first frame a client may send
 /// ([`FRAME_MIN`]), and this leaves room for those that come by connection.update-secret (A1.17).
 pub const TOKEN_MAX_BYTES: usize = 64 * 1024;

@@ -108,6 +108,11 @@ impl<'a> Resource<'a> {
         self.kind == "exchange" && self.name.is_empty()
     }
 
+    /// `queue` or `exchange`.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// Its name as permissions know it: the default exchange is `amq.default` (A3.6).
     pub fn shown_name(&self) -> &'a str {
         match self.is_default_exchange() {

@@ -134,16 +134,21 @@ impl Vhost {
         not_default(&wanted.name)?;
         let at = Resource::exchange(&wanted.name, self.name());
         permit(Access::Configure, at)?;
+        // What is there needs no change, and so no lock; and who permits may have to ask.
+        if let Some(current) = self.topology().graph.get(wanted.name.as_bytes()) {
+            equivalent(current.spec(), wanted, self.name())?;
+            return Ok(self.unchanged(()));
+        }
+        if wanted.name.starts_with(RESERVED_PREFIX) {
+            return Err(AmqpError::reserved_exchange_prefix(&wanted.name));
+        }
+        if let Some(alternate) = arguments::alternate_exchange(&wanted.arguments, at)? {
+            permit(Access::Read, at)?;
+            permit(Access::Write, Resource::exchange(&alternate, self.name()))?;
+        }
         self.change(|change| {
             if let Some(current) = change.topology.graph.get(wanted.name.as_bytes()) {
                 return equivalent(current.spec(), wanted, self.name());
-            }
-            if wanted.name.starts_with(RESERVED_PREFIX) {
-                return Err(AmqpError::reserved_exchange_prefix(&wanted.name));
-            }
-            if let Some(alternate) = arguments::alternate_exchange(&wanted.arguments, at)? {
-                permit(Access::Read, at)?;
-                permit(Access::Write, Resource::exchange(&alternate, self.name()))?;
             }
             let count = change.topology.graph.exchange_count();
             self.check_exchange_limit(&self.limits(), &wanted.name, count)?;

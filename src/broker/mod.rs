@@ -66,7 +66,7 @@ pub use firehose::Party;
 pub use moving::{Move, MoveTo, Moved};
 pub use pause::Pause;
 pub use publish::{Publisher, Routed};
-pub use queues::{DeleteIf, QueueDeclaration, server_name};
+pub use queues::{DeleteIf, QUEUE_PREFIX, QueueDeclaration, server_name};
 pub use repair::repair;
 pub use restore::OpenError;
 pub use routing::RouteAccount;

@@ -73,29 +73,32 @@ impl Vhost {
         wanted: &QueueDeclaration,
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
-        self.declare(wanted, connection, |_, _| Ok(()))
+        self.declare(wanted, None, connection, |_, _| Ok(()))
     }
 
     /// The same by a user, who may configure the name; a queue with a dead-letter exchange is also
-    /// read from, and that written to (A10).
+    /// read from, and that written to (A10). One without a name gets `chosen`, or another.
     pub fn declare_queue_as(
         &self,
         by: &Actor,
         wanted: &QueueDeclaration,
+        chosen: Option<&Name>,
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
-        self.declare(wanted, connection, |access, what| by.may(access, what))
+        let permit = |access, what: Resource<'_>| by.may(access, what);
+        self.declare(wanted, chosen, connection, permit)
     }
 
     fn declare(
         &self,
         wanted: &QueueDeclaration,
+        chosen: Option<&Name>,
         connection: ConnectionId,
         permit: impl Fn(Access, Resource<'_>) -> Result<(), AmqpError>,
     ) -> Result<Durably<QueueRef>, AmqpError> {
         let wanted = &*self.with_default_type(wanted);
         let name = match wanted.name.is_empty() {
-            true => server_name("amq.gen"),
+            true => chosen.cloned().unwrap_or_else(|| server_name(QUEUE_PREFIX)),
             // Also of a queue that is there (A2, Corrections).
             false if wanted.name.starts_with(RESERVED_PREFIX) => {
                 return Err(AmqpError::reserved_queue_prefix(&wanted.name));
@@ -423,6 +426,9 @@ pub(super) fn fit(
         None => Ok(()),
     }
 }
+
+/// What the names of queues begin with that were declared without one (A4.2).
+pub const QUEUE_PREFIX: &str = "amq.gen";
 
 /// A name of the broker's making, such as `amq.gen-` and 22 random characters (A4.2, A6.18).
 pub fn server_name(prefix: &str) -> Name {

@@ -35,7 +35,7 @@ use super::stores;
 use super::timers::Timers;
 use super::vhost::{Errands, Topology, Vhost};
 use super::{Broker, DEFAULT_VHOST, LogWatch};
-use crate::auth::{Backend, Directory, FailureRules, HashError, Logins};
+use crate::auth::{Backend, Directory, FailureRules, HashError, HttpAuth, HttpAuthError, Logins};
 use crate::base::index::QueueState;
 use crate::base::{LogPos, Name, QueueId, Resource, clock};
 use crate::config::{Config, Durability};
@@ -63,6 +63,9 @@ pub enum OpenError {
     /// The first user's password cannot be hashed.
     #[error(transparent)]
     Password(#[from] HashError),
+    /// The HTTP server that knows users cannot be asked.
+    #[error(transparent)]
+    HttpAuth(#[from] HttpAuthError),
     /// The thread that takes checkpoints cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -128,7 +131,7 @@ impl Broker {
             store,
             pager,
             checkpoints,
-            logins: logins(config),
+            logins: logins(config)?,
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             vhosts,
             access_changes: Mutex::new(LogPos::NONE),
@@ -418,17 +421,23 @@ fn note_expiries(queue: &QueueRef, held: &mut Queue, reader: &mut Reader) {
     }
 }
 
-fn logins(config: &Config) -> Logins {
+fn logins(config: &Config) -> Result<Logins, OpenError> {
     let backends = &config.auth.backends;
     let oauth2 = backends
         .contains(&Backend::OAuth2)
         .then(|| Arc::new(config.oauth2.build()));
+    let asks_http = backends.iter().any(|backend| backend.is_http());
+    let http = match asks_http {
+        true => Some(Arc::new(HttpAuth::new(config.auth.http.rules())?)),
+        false => None,
+    };
     let throttle = &config.throttle;
-    Logins::new(config.auth.loopback_users.clone())
-        .asking(backends.clone(), oauth2)
+    let logins = Logins::new(config.auth.loopback_users.clone())
+        .asking(backends.clone(), oauth2, http)
         .slowing(FailureRules {
             exempt: throttle.exempt.clone(),
             free: throttle.failed_logins_free,
             delay_max: Duration::from_millis(throttle.failed_login_delay_max_ms),
-        })
+        });
+    Ok(logins)
 }

@@ -18,7 +18,7 @@ use rand::RngCore as _;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use crate::auth::{Login, Token};
+use crate::auth::{Authority, Login, Token};
 use crate::base::Name;
 
 /// Its name in the data directory; `warrenctl` looks for it.
@@ -73,7 +73,7 @@ impl LocalAccess {
             Login {
                 user: token.user().clone(),
                 tags: token.tags().to_vec(),
-                token: Some(Arc::new(token)),
+                authority: Authority::Token(Arc::new(token)),
             }
         })
     }

@@ -72,25 +72,30 @@ impl<S: Read + Write> Client<S> {
 
     /// Sends bodies of these sizes through a queue of its own, all before it reads the first.
     pub(crate) fn echo(&mut self, sizes: &[usize]) {
-        self.send(1, (20, 10), &[0]);
+        self.echo_on(1, sizes);
+    }
+
+    /// The same on a channel that is not open yet.
+    pub(crate) fn echo_on(&mut self, channel: u8, sizes: &[usize]) {
+        self.send(channel, (20, 10), &[0]);
         self.expect((20, 11));
         // Server-named and exclusive.
-        self.send(1, (50, 10), &[0, 0, 0, 0b0100, 0, 0, 0, 0]);
+        self.send(channel, (50, 10), &[0, 0, 0, 0b0100, 0, 0, 0, 0]);
         let declared = self.expect((50, 11));
         let name = declared[1..1 + usize::from(declared[0])].to_vec();
         let mut consume = [&[0, 0, name.len() as u8][..], &name].concat();
         consume.extend([0, 0b0010, 0, 0, 0, 0]);
-        self.send(1, (60, 20), &consume);
+        self.send(channel, (60, 20), &consume);
         self.expect((60, 21));
         for (number, &size) in sizes.iter().enumerate() {
             let publish = [&[0, 0, 0, name.len() as u8][..], &name, &[0]].concat();
-            self.send(1, (60, 40), &publish);
+            self.send(channel, (60, 40), &publish);
             let mut header = vec![0, 60, 0, 0];
             header.extend((size as u64).to_be_bytes());
             header.extend([0, 0]);
-            self.frame(2, 1, &header);
+            self.frame(2, channel, &header);
             for piece in body(number, size).chunks(100_000) {
-                self.frame(3, 1, piece);
+                self.frame(3, channel, piece);
             }
         }
         for (number, &size) in sizes.iter().enumerate() {
@@ -130,7 +135,7 @@ impl<S: Read + Write> Client<S> {
         self.frame(1, channel, &[&ids, arguments].concat());
     }
 
-    fn frame(&mut self, kind: u8, channel: u8, payload: &[u8]) {
+    pub(crate) fn frame(&mut self, kind: u8, channel: u8, payload: &[u8]) {
         let mut frame = vec![kind, 0, channel];
         frame.extend((payload.len() as u32).to_be_bytes());
         frame.extend(payload);
@@ -146,7 +151,7 @@ impl<S: Read + Write> Client<S> {
         payload.split_off(4)
     }
 
-    fn next_frame(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn next_frame(&mut self) -> (u8, Vec<u8>) {
         let mut head = [0; 7];
         self.stream.read_exact(&mut head).unwrap();
         let len = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;

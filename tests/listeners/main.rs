@@ -1,11 +1,12 @@
 //! The ways in, against the real executable: TLS, Unix sockets, the PROXY protocol, networks that may
-//! connect, access tokens.
+//! connect, access tokens, users of an HTTP server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing)]
 
 mod authority;
 mod client;
+mod http_users;
 mod plain;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::auth::{
-    Credentials, Limit, Limits, Login, PasswordHash, Pattern, Permission, TopicPermission, User,
+    Authority, Credentials, Limit, Limits, Login, PasswordHash, Pattern, Permission,
+    TopicPermission, User,
 };
 use crate::queue::QueueKind;
 
@@ -54,7 +55,7 @@ impl Bench {
         let login = Arc::new(Login {
             user: user.into(),
             tags: vec![],
-            token: None,
+            authority: Authority::Directory,
         });
         (handle, self.broker.enter(stats.id(), login, vhost))
     }

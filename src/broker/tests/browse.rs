@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::auth::{Actor, Login};
+use crate::auth::{Actor, Authority, Login};
 use crate::broker::browse::{Bounds, Browsed};
 use crate::broker::moving::{Move, MoveTo, Moved};
 use crate::queue::{Cursor, MessageId, Requeue};
@@ -40,7 +40,7 @@ impl Bench {
         let login = Login {
             user: "guest".into(),
             tags: Vec::new(),
-            token: None,
+            authority: Authority::Directory,
         };
         self.broker.actor(Arc::new(login), self.vhost.name())
     }

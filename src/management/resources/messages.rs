@@ -86,7 +86,7 @@ pub(in super::super) async fn alive(
         auto_delete: false,
         arguments: RawTable::default(),
     };
-    let declared = vhost.declare_queue_as(&actor, &wanted, ConnectionId::NONE);
+    let declared = vhost.declare_queue_as(&actor, &wanted, None, ConnectionId::NONE);
     let queue = context.durably(declared).await?;
     let mut publisher = Publisher::new(Arc::clone(&vhost)).held_to(actor.clone());
     publisher.check_exchange(b"")?;

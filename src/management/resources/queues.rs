@@ -255,7 +255,7 @@ pub(in super::super) async fn declare(
         arguments: body.arguments()?,
     };
     let is_new = find(&vhost, &wanted.name).is_err();
-    let declared = vhost.declare_queue_as(&actor, &wanted, ConnectionId::NONE);
+    let declared = vhost.declare_queue_as(&actor, &wanted, None, ConnectionId::NONE);
     context.durably(declared).await?;
     Ok(put(is_new))
 }
