@@ -1,7 +1,7 @@
 //! Logging in by user and password (A1.14, A10).
 //!
 //! Owns the check of a password and what is remembered of it. A hash that is slow by intention is
-//! computed by a few threads beside the runtime's workers, and a password that was right is
+//! computed by a few threads that give way to the runtime's workers, and a password that was right is
 //! remembered for a short time, so that a storm of reconnects costs no storm of hashing. Never tells
 //! a client why a login was refused: the reason is for the log, which gets no password either.
 
@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
+use tracing::warn;
 
+use super::aside::aside;
 use super::failures::{FailureRules, Failures};
 use super::{
     Authority, Directory, HttpAuth, Login, OAuth2, PasswordHash, SharedDirectory, TokenRefused,
@@ -122,7 +124,7 @@ pub struct Logins {
     remembered: Mutex<HashMap<[u8; 32], Remembered>>,
     key: [u8; 32],
     /// Slow checks that may run at a time.
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     failures: Failures,
 }
 
@@ -149,7 +151,7 @@ impl Logins {
             nobody: PasswordHash::import(Some("argon2id"), NOBODY).ok(),
             remembered: Mutex::new(HashMap::new()),
             key: rand::random(),
-            slots: Semaphore::new((cores / 2).max(1)),
+            slots: Arc::new(Semaphore::new((cores / 2).max(1))),
             failures: Failures::new(FailureRules::default()),
         }
     }
@@ -390,7 +392,7 @@ impl Logins {
             return true;
         }
         // Fails only when closed, which nobody does.
-        let Ok(_slot) = self.slots.acquire().await else {
+        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
             return false;
         };
         // Another with the same password may have been first.
@@ -398,8 +400,19 @@ impl Logins {
             return true;
         }
         let checked = hash.clone();
-        let verified = tokio::task::spawn_blocking(move || checked.matches(&password));
-        let right = verified.await.unwrap_or(false);
+        let check = move || {
+            let right = checked.matches(&password);
+            // Not before, even if whoever asked has gone.
+            drop(slot);
+            right
+        };
+        let right = match aside(check).await {
+            Ok(right) => right,
+            Err(fault) => {
+                warn!(%fault, "a password cannot be checked");
+                false
+            }
+        };
         if right {
             self.remember(digest, hash);
         }

@@ -5,6 +5,7 @@
 //! broker keeps the directory in its catalogue and asks.
 
 mod actor;
+mod aside;
 mod directory;
 mod failures;
 mod http;
