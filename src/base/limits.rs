@@ -101,8 +101,8 @@ pub const PATTERN_BACKTRACKS_MAX: usize = 10_000;
 pub const OUTBOUND_HIGH_BYTES: usize = 1024 * 1024;
 
 /// Pieces of a body at least this long go to the socket as they are, by a vectored write; shorter
-/// ones are copied beside their frame headers.
-pub const BODY_BY_REFERENCE_BYTES: usize = 4 * 1024;
+/// ones are copied beside their frame headers. A body that is shorter fits one frame of any client's.
+pub const BODY_BY_REFERENCE_BYTES: usize = FRAME_MIN_SPEC as usize - FRAME_OVERHEAD;
 
 /// An outbound buffer larger than this is looked at for giving memory back once it is empty.
 pub const IDLE_BUFFER_BYTES: usize = 64 * 1024;
