@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod counter;
+mod durability;
 pub mod history;
 pub mod host;
 pub mod ids;
@@ -15,6 +16,7 @@ pub mod quota;
 pub mod reply;
 mod source;
 
+pub use durability::Durability;
 pub use ids::{ChannelId, ConnectionId, DeliveryTag, LogPos, QueueId};
 pub use name::Name;
 pub use quota::Quota;

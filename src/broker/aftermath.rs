@@ -132,6 +132,15 @@ impl Vhost {
         appended.map(Some).map_err(|_| AmqpError::internal())
     }
 
+    /// A batch for what happens in a queue, of which nobody is told when it is safe: it is to cause no sync
+    /// that the queue's messages do not.
+    fn batch_of(&self, queue: &QueueRef) -> Batch {
+        let mut batch = self.log.batch();
+        let setting = self.log.durability();
+        batch.wants(queue.durability().unwrap_or(setting).min(setting));
+        batch
+    }
+
     /// The part without dead letters.
     fn note(&self, queue: &QueueRef, effects: &mut Effects) -> Result<LogPos, AmqpError> {
         if let Some(at_ms) = effects.wake_at_ms.take() {
@@ -144,7 +153,7 @@ impl Vhost {
         if effects.consumed.is_empty() && effects.pages.is_empty() {
             return Ok(LogPos::NONE);
         }
-        let mut batch = self.log.batch();
+        let mut batch = self.batch_of(queue);
         batch.ack(queue.id, effects.consumed.iter().copied());
         batch.ack_pages(queue.id, &effects.pages);
         let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
@@ -168,7 +177,7 @@ impl Vhost {
             return Ok(());
         }
         state.page_out(self.log.settled(), |lane, entries| {
-            let mut batch = self.log.batch();
+            let mut batch = self.batch_of(queue);
             let record = batch.page(queue.id, lane, LogPos::NONE, entries);
             let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
             Ok((appended.position(record), appended))

@@ -21,7 +21,7 @@ use crate::base::{AmqpError, LogPos, Name, QueueId, Quota, clock};
 use crate::message::Message;
 use crate::queue::{Admission, Effects, QueueRef, Slot};
 use crate::router::Routes;
-use crate::store::{Batch, RecordOffset};
+use crate::store::{Batch, Durability, RecordOffset};
 
 /// Most queues whose buffers a publisher keeps between batches.
 const TARGETS_KEPT_MAX: usize = 1024;
@@ -39,6 +39,8 @@ pub enum Routed {
 pub struct Publisher {
     vhost: Arc<Vhost>,
     topology: Arc<Topology>,
+    /// When what goes to a queue that does not say is safe enough.
+    setting: Durability,
     /// When the batch began.
     stamped_ms: u64,
     routes: Routes<QueueRef>,
@@ -116,6 +118,7 @@ impl Publisher {
         Publisher {
             topology: vhost.topology(),
             records: vhost.log.batch(),
+            setting: vhost.log.durability(),
             vhost,
             stamped_ms: 0,
             routes: Routes::new(),
@@ -437,6 +440,9 @@ impl Publisher {
     /// checkpoint can be without it before.
     pub fn ack(&mut self, queue: &QueueRef, slot: Slot) {
         self.records.ack(queue.id, queue.lock().record(slot));
+        // Of a transaction as a whole.
+        self.records
+            .wants(queue.durability().unwrap_or(self.setting));
         match self.acked.iter_mut().find(|(other, _)| other == queue) {
             Some((_, slots)) => slots.push(slot),
             None => self.acked.push((queue.clone(), vec![slot])),
@@ -525,6 +531,8 @@ impl Publisher {
                 && target.queue.keeps(message)
             {
                 self.durable.push(target.queue.id);
+                let durability = target.queue.durability();
+                self.records.wants(durability.unwrap_or(self.setting));
             }
         }
         let (records, durable) = (&mut self.records, &self.durable);

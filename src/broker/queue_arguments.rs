@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::base::limits::{DEDUP_SIZE_MAX, EXPIRY_MAX_MS, PRIORITY_MAX};
-use crate::base::{AmqpError, ArgFault, Resource};
+use crate::base::{AmqpError, ArgFault, Durability, Resource};
 use crate::codec::{RawTable, Value};
 use crate::message::Dedup;
 use crate::queue::{DeadLetter, DelayedRetry, Overflow, QueueKind, QueueOptions};
@@ -116,6 +116,7 @@ const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"
 const STRATEGIES: &[&str] = &["at-most-once", "at-least-once"];
 const RETRIES: &[&str] = &["disabled", "all", "failed", "returned"];
 const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
+const DURABILITIES: &[&str] = &["fsync", "interval", "os"];
 const MODES: &[&str] = &["default", "lazy"];
 
 /// All arguments that some type of queue knows (A4), and the policy keys that stand for them (A9).
@@ -153,6 +154,8 @@ const KNOWN: &[Known] = &[
     both("x-delayed-retry-max").limit(0, EXPIRY_MAX_MS, "longest delay of a retry"),
     // 4.3: quorum queues only (A6.13).
     both("x-consumer-timeout").limit(0, EXPIRY_MAX_MS, "consumer timeout"),
+    // Warren's own.
+    both("x-durability").default(Check::OneOf(DURABILITIES), "durability"),
     // Of plugins, for RabbitMQ (A3.21).
     both("x-message-deduplication"),
     both("x-cache-size"),
@@ -256,6 +259,13 @@ pub(super) fn read(table: &RawTable, at: Resource<'_>) -> Result<QueueOptions, A
         delayed_retry: read.delayed_retry()?,
         single_active: read.flag("x-single-active-consumer")?,
         consumer_timeout_ms: read.duration_ms("x-consumer-timeout")?,
+        durability: match read.string("x-durability")? {
+            None => None,
+            Some(name) => match Durability::from_name(name) {
+                None => return read.fault("x-durability", ArgFault::InvalidDurability),
+                known => known,
+            },
+        },
         dedup: dedup_of_queue(table, at)?,
         delays: false,
     })
@@ -511,6 +521,7 @@ mod tests {
                 ("x-delayed-retry-max", Value::I32(1000)),
                 ("x-single-active-consumer", Value::Bool(true)),
                 ("x-consumer-timeout", Value::I32(9)),
+                ("x-durability", Value::LongStr(b"interval")),
                 ("x-queue-type", Value::LongStr(b"classic")),
                 ("x-queue-mode", Value::LongStr(b"lazy")),
                 ("x-something-else", Value::Void),
@@ -540,6 +551,7 @@ mod tests {
             }),
             single_active: true,
             consumer_timeout_ms: Some(9),
+            durability: Some(Durability::Interval),
             dedup: None,
             delays: false,
         };
@@ -565,6 +577,10 @@ mod tests {
                 "{max_value_exceeded,256}",
             ),
             (("x-overflow", Value::LongStr(b"drop")), "invalid_overflow"),
+            (
+                ("x-durability", Value::LongStr(b"none")),
+                "invalid_durability",
+            ),
             (
                 ("x-delayed-retry-type", Value::LongStr(b"some")),
                 "invalid_delayed_retry_type",

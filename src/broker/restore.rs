@@ -172,14 +172,14 @@ impl Broker {
 }
 
 fn options(config: &Config) -> store::Options {
-    let interval = Duration::from_millis(config.storage.sync_interval_ms);
     store::Options {
         segment_bytes: config.storage.segment_bytes,
         durability: match config.storage.durability {
             Durability::Fsync => store::Durability::Fsync,
-            Durability::Interval => store::Durability::Interval(interval),
+            Durability::Interval => store::Durability::Interval,
             Durability::Os => store::Durability::Os,
         },
+        sync_interval: Duration::from_millis(config.storage.sync_interval_ms),
         ..store::Options::default()
     }
 }

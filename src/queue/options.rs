@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::retry::DelayedRetry;
-use crate::base::Name;
+use crate::base::{Durability, Name};
 use crate::message::Dedup;
 
 /// The types of queue.
@@ -95,6 +95,8 @@ pub struct QueueOptions {
     pub single_active: bool,
     /// In which a consumer must settle a delivery, in milliseconds; 0 is for ever (A6.13).
     pub consumer_timeout_ms: Option<u64>,
+    /// When a message is safe enough to be confirmed; the broker's setting counts if absent.
+    pub durability: Option<Durability>,
     /// How what was seen already is dropped (A3.21); the broker sees to it.
     pub dedup: Option<Dedup>,
     /// Messages expire when their delay is over (A3.11), and not by their own expiration.

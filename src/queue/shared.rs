@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{Queue, QueueKind, QueueOptions};
-use crate::base::{ConnectionId, Name, QueueId, Quota};
+use crate::base::{ConnectionId, Durability, Name, QueueId, Quota};
 use crate::message::Message;
 
 /// What a queue was declared as. Nothing in it changes while the queue exists.
@@ -73,11 +74,18 @@ impl QueueSpec {
     }
 }
 
+/// The place of a durability among all, from 1; 0 for none.
+fn place(durability: Option<Durability>) -> u8 {
+    durability.map_or(0, |durability| durability as u8 + 1)
+}
+
 struct SharedQueue {
     spec: QueueSpec,
     settings: ArcSwap<Settings>,
     /// The rates of its options.
     quota: Quota,
+    /// The durability of its options: its place among all, from 1; 0 if there is none.
+    durability: AtomicU8,
     state: Mutex<Queue>,
 }
 
@@ -99,6 +107,7 @@ impl QueueRef {
         QueueRef(Arc::new(SharedQueue {
             spec,
             quota,
+            durability: place(options.durability).into(),
             settings: ArcSwap::new(settings),
             state: Mutex::new(state),
         }))
@@ -114,12 +123,20 @@ impl QueueRef {
         let options = &settings.options;
         let quota = &self.0.quota;
         quota.set(options.messages_per_s, options.bytes_per_s);
+        let durability = place(options.durability);
+        self.0.durability.store(durability, Relaxed);
         self.0.settings.store(settings.shared());
     }
 
     /// The rates that its publishers are held to.
     pub fn quota(&self) -> &Quota {
         &self.0.quota
+    }
+
+    /// When a message in it is safe enough, if not by the broker's setting.
+    pub fn durability(&self) -> Option<Durability> {
+        let place = usize::from(self.0.durability.load(Relaxed));
+        Durability::ALL.get(place.wrapping_sub(1)).copied()
     }
 
     /// A handle that does not keep the queue.

@@ -4,7 +4,7 @@
 //! only then the position is known. Never knows where it will end up.
 
 use crate::base::index::IndexEntry;
-use crate::base::{LogPos, QueueId};
+use crate::base::{Durability, LogPos, QueueId};
 
 use super::catalogue::Table;
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, RECORD_HEADER_BYTES};
@@ -26,6 +26,7 @@ pub struct Batch {
     publications: u32,
     records: u32,
     last_catalogue: Option<RecordOffset>,
+    wanted: Option<Durability>,
 }
 
 impl Batch {
@@ -126,6 +127,17 @@ impl Batch {
     /// Removes a row of the catalogue, if there is one.
     pub fn delete(&mut self, table: Table, key: &[u8]) {
         self.catalogue(table, key, None);
+    }
+
+    /// The batch counts as durable when it is as durable as this. Of several calls the strongest counts; the
+    /// log's setting does if there is none. A batch that changes the catalogue is synced anyway.
+    pub fn wants(&mut self, durability: Durability) {
+        self.wanted = self.wanted.max(Some(durability));
+    }
+
+    /// What was [wanted](Batch::wants).
+    pub(crate) fn wanted(&self) -> Option<Durability> {
+        self.wanted
     }
 
     /// Whether there is nothing to write.

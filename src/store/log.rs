@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use crate::base::LogPos;
+use crate::base::{Durability, LogPos};
 
 use super::batch::{Batch, RecordOffset};
 use super::error::LogError;
@@ -79,10 +79,15 @@ impl Log {
         Reader::new(self.shared.io.clone(), self.shared.health.clone())
     }
 
-    /// Everything that ends at or before this position is durable, as
-    /// [`Durability`](super::Durability) has it.
+    /// Everything that ends at or before this position is as durable as its batch wanted to be, or as the
+    /// log's [`Durability`] has it.
     pub fn durable(&self) -> LogPos {
         LogPos(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    /// What "durable" means for a batch that does not say.
+    pub fn durability(&self) -> Durability {
+        self.shared.options.durability
     }
 
     /// Calls `waiter` once when `end` is durable; at once if it is already, or if the log has

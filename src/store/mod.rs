@@ -52,6 +52,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use crate::base::Durability;
 pub use batch::{Batch, RecordOffset};
 pub use catalogue::{Change, Row, Rows, Table};
 pub use checkpoint::Checkpoint;
@@ -62,7 +63,7 @@ pub use error::{LogError, LogFailure, ReadError, StoreError};
 pub use health::{LogFigures, SYNC_BOUNDS_US, SYNC_CLASSES};
 pub use io::{Io, IoFile, RealIo};
 pub use log::{Appended, Log};
-pub use options::{Durability, Options};
+pub use options::Options;
 pub use reader::Reader;
 pub use repair::{Loss, Repair, repair};
 pub use replay::Describe;

@@ -2,18 +2,7 @@
 
 use std::time::Duration;
 
-/// What "durable" means for a message. Catalogue changes are always synced before they count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// Written and synced: survives a power cut. The default.
-    #[default]
-    Fsync,
-    /// Written, and synced at this interval: survives the end of the process; a power cut takes at
-    /// most what was written within one interval.
-    Interval(Duration),
-    /// Written; the kernel decides when it reaches the disk.
-    Os,
-}
+use crate::base::Durability;
 
 /// Settings of a [`Store`](super::Store).
 #[derive(Debug, Clone)]
@@ -25,8 +14,10 @@ pub struct Options {
     pub pending_limit_bytes: usize,
     /// How often a write is tried again that found the disk full.
     pub full_retry_every: Duration,
-    /// What "durable" means.
+    /// What "durable" means, unless a batch [says otherwise](super::Batch::wants).
     pub durability: Durability,
+    /// How often what is to be synced at an interval is.
+    pub sync_interval: Duration,
     /// How long catalogue changes may wait until they are flushed into sled.
     pub catalogue_flush_every: Duration,
     /// sled's cache. It does not bound what was written since the start, so rows must stay few.
@@ -40,6 +31,7 @@ impl Default for Options {
             pending_limit_bytes: 8 << 20,
             full_retry_every: Duration::from_secs(1),
             durability: Durability::Fsync,
+            sync_interval: Duration::from_millis(100),
             catalogue_flush_every: Duration::from_millis(500),
             catalogue_cache_bytes: 64 << 20,
         }

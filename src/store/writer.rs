@@ -12,14 +12,14 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use crate::base::LogPos;
+use crate::base::{Durability, LogPos};
 
 use super::catalogue::{Change, Table};
 use super::error::LogError;
 use super::format::{FILE_HEADER_BYTES, file_name};
 use super::io::{Io, IoFile};
 use super::log::Log;
-use super::options::{Durability, ZEROS_AHEAD_BYTES, ZEROS_GROUP_BYTES};
+use super::options::{ZEROS_AHEAD_BYTES, ZEROS_GROUP_BYTES};
 use super::record::{self, Record};
 use super::scan::records;
 use super::shared::{Group, PendingBatch, Shared};
@@ -39,6 +39,8 @@ pub(crate) struct Writer {
     /// End of what is known to be on disk.
     synced: LogPos,
     last_sync: Instant,
+    /// Something is written that is to be synced at the interval.
+    interval_waits: bool,
     /// Where catalogue changes go once they are on disk. `None` when nobody takes them any more.
     catalogue: Option<SyncSender<Vec<Change>>>,
 }
@@ -72,6 +74,7 @@ impl Writer {
             written_bytes,
             synced: end,
             last_sync: Instant::now(),
+            interval_waits: false,
             catalogue: Some(catalogue),
         })
     }
@@ -101,18 +104,24 @@ impl Writer {
             bytes += batch.len();
             records += u64::from(batch.records());
         }
+        let group_bytes = bytes;
         self.write(&mut group.batches)?;
         if group.closed {
             self.cut_zeros()?;
         }
         if self.must_sync(group) {
+            let (early, early_bytes) = self.written_is_enough(&group.batches);
+            if early_bytes > 0 {
+                self.shared.advance(early, early_bytes);
+                bytes -= early_bytes;
+            }
             self.sync()?;
         }
         if !group.batches.is_empty() {
             self.shared.advance(self.end, bytes);
             self.shared
                 .health
-                .group(group.batches.len(), records, bytes);
+                .group(group.batches.len(), records, group_bytes);
             self.hand_over_catalogue(&group.batches)?;
             self.shared.recycle(&mut group.batches);
         }
@@ -122,31 +131,50 @@ impl Writer {
 
     /// When to come back though nothing was appended.
     fn deadline(&self) -> Option<Instant> {
-        match self.shared.options.durability {
-            Durability::Interval(interval) if self.synced < self.end => {
-                Some(self.last_sync + interval)
+        let waits = self.interval_waits && self.synced < self.end;
+        waits.then(|| self.last_sync + self.shared.options.sync_interval)
+    }
+
+    /// What a batch waits for.
+    fn wanted(&self, pending: &PendingBatch) -> Durability {
+        match pending.batch.last_catalogue() {
+            // sled must never be ahead of the log, or a queue could exist whose declaration does not.
+            Some(_) => Durability::Fsync,
+            None => {
+                let setting = self.shared.options.durability;
+                pending.batch.wanted().unwrap_or(setting)
             }
-            _ => None,
         }
     }
 
-    fn must_sync(&self, group: &Group) -> bool {
+    fn must_sync(&mut self, group: &Group) -> bool {
         if self.synced >= self.end {
             return false;
         }
-        let setting = match self.shared.options.durability {
-            Durability::Fsync => true,
-            Durability::Interval(interval) => self.last_sync.elapsed() >= interval,
-            Durability::Os => false,
-        };
-        // sled must never be ahead of the log, or a queue could exist whose declaration does not.
-        let catalogue = || {
-            group
-                .batches
-                .iter()
-                .any(|p| p.batch.last_catalogue().is_some())
-        };
-        setting || group.closed || !group.syncs.is_empty() || catalogue()
+        let mut at_once = group.closed || !group.syncs.is_empty();
+        for pending in &group.batches {
+            match self.wanted(pending) {
+                Durability::Fsync => at_once = true,
+                Durability::Interval => self.interval_waits = true,
+                Durability::Os => {}
+            }
+        }
+        let interval = self.shared.options.sync_interval;
+        at_once || (self.interval_waits && self.last_sync.elapsed() >= interval)
+    }
+
+    /// The end of the first batches of a group that is to be synced, which need not wait for that; and
+    /// their octets.
+    fn written_is_enough(&self, batches: &[PendingBatch]) -> (LogPos, usize) {
+        let early = batches
+            .iter()
+            .take_while(|pending| self.wanted(pending) < Durability::Fsync);
+        let (mut end, mut bytes) = (LogPos::NONE, 0);
+        for PendingBatch { position, batch } in early {
+            end = LogPos(position.0 + batch.len() as u64);
+            bytes += batch.len();
+        }
+        (end, bytes)
     }
 
     fn write(&mut self, batches: &mut [PendingBatch]) -> Result<(), LogError> {
@@ -239,6 +267,7 @@ impl Writer {
             .sync_data()
             .map_err(|reason| self.failed("sync", reason))?;
         self.synced = self.end;
+        self.interval_waits = false;
         self.last_sync = Instant::now();
         self.shared.health.synced(self.last_sync - began);
         Ok(())

@@ -36,6 +36,8 @@ pub enum ArgFault<'a> {
     RoutingKeyButNoDlx,
     /// Unknown `x-overflow`.
     InvalidOverflow,
+    /// Unknown `x-durability`; Warren's own.
+    InvalidDurability,
     /// Unknown `x-dead-letter-strategy`.
     InvalidDlxStrategy,
     /// `x-delayed-retry-type` names no kind of return (A6.16).
@@ -63,6 +65,7 @@ impl fmt::Display for ArgFault<'_> {
             ArgFault::UnacceptableType(kind) => write!(f, "{{unacceptable_type,{kind}}}"),
             ArgFault::RoutingKeyButNoDlx => f.write_str("routing_key_but_no_dlx_defined"),
             ArgFault::InvalidOverflow => f.write_str("invalid_overflow"),
+            ArgFault::InvalidDurability => f.write_str("invalid_durability"),
             ArgFault::InvalidDlxStrategy => f.write_str("invalid_dlx_strategy"),
             ArgFault::InvalidRetryType => f.write_str("invalid_delayed_retry_type"),
             ArgFault::InvalidQueueLocator => f.write_str("invalid_queue_locator_arg"),

@@ -5,6 +5,7 @@ mod browse;
 mod compaction;
 mod dedup;
 mod definitions;
+mod durability;
 mod events;
 mod messages;
 mod parameters;

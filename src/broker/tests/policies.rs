@@ -6,7 +6,7 @@ use super::*;
 use crate::broker::policies::{PolicyError, PolicyKind, PolicySpec};
 use crate::broker::stats::QueueView;
 
-fn policy(name: &str, pattern: &str, priority: i64, definition: Json) -> PolicySpec {
+pub(super) fn policy(name: &str, pattern: &str, priority: i64, definition: Json) -> PolicySpec {
     PolicySpec {
         name: name.into(),
         pattern: pattern.into(),

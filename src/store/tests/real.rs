@@ -203,16 +203,13 @@ fn produce_and_consume(log: &Log, thread: u64, peak: &AtomicUsize) {
 
 #[test]
 fn many_producers_and_space_comes_back() {
-    for durability in [
-        Durability::Fsync,
-        Durability::Interval(Duration::from_millis(5)),
-        Durability::Os,
-    ] {
+    for durability in [Durability::Fsync, Durability::Interval, Durability::Os] {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
             segment_bytes: 64 << 10,
             pending_limit_bytes: 32 << 10,
             durability,
+            sync_interval: Duration::from_millis(5),
             catalogue_flush_every: Duration::from_millis(10),
             ..Options::default()
         };
@@ -250,6 +247,58 @@ fn many_producers_and_space_comes_back() {
         );
         assert!(take(recovered, store.log(), |_| true).is_empty());
     }
+}
+
+/// Appends a message, waits until it counts as durable, and returns how many syncs there were by then.
+fn syncs_for(log: &Log, wanted: &[Durability]) -> u64 {
+    let mut batch = log.batch();
+    batch.publish(0, &[Q], &[b"message"]);
+    wanted.iter().for_each(|wanted| batch.wants(*wanted));
+    let appended = log.append(batch).unwrap();
+    let bell = Arc::new(Bell::default());
+    log.notify_when_durable(appended.end(), bell.clone());
+    bell.wait_for(1);
+    log.figures().syncs.iter().sum()
+}
+
+#[test]
+fn a_batch_waits_for_what_it_wants() {
+    use Durability::{Fsync, Interval, Os};
+    for setting in [Fsync, Os] {
+        let options = Options {
+            durability: setting,
+            sync_interval: Duration::from_secs(3600),
+            ..Options::default()
+        };
+        let (io, rows) = (SimIo::new(1), Box::new(SimRows::default()));
+        let (store, _) = Store::open_with(Arc::new(io), rows, options, describe).unwrap();
+        let log = store.log();
+        assert_eq!(log.durability(), setting);
+        assert_eq!(syncs_for(log, &[Os]), 0);
+        assert_eq!(syncs_for(log, &[Os, Interval]), 0, "it was synced just now");
+        let one = u64::from(setting == Fsync);
+        assert_eq!(syncs_for(log, &[]), one);
+        assert_eq!(syncs_for(log, &[Interval, Fsync, Os]), one + 1);
+        assert_eq!(syncs_for(log, &[Os]), one + 1);
+    }
+}
+
+#[test]
+fn what_is_written_is_synced_at_its_interval() {
+    let options = Options {
+        sync_interval: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let (io, rows) = (SimIo::new(1), Box::new(SimRows::default()));
+    let (store, _) = Store::open_with(Arc::new(io), rows, options, describe).unwrap();
+    let log = store.log();
+    let before = syncs_for(log, &[Durability::Interval]);
+    let syncs = || log.figures().syncs.iter().sum::<u64>();
+    until("it is synced though nothing follows", || {
+        syncs() > before || before > 0
+    });
+    std::thread::sleep(Duration::from_millis(60));
+    assert_eq!(syncs(), 1, "once is enough");
 }
 
 #[test]
