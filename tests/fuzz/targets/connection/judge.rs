@@ -108,7 +108,11 @@ impl Judge {
             return;
         }
         if id == (20, 41) {
-            assert!(self.channels.remove(&number).is_some(), "no such channel");
+            let channel = self.channels.get(&number).expect("an open channel");
+            // One that the broker has closed stays, and may be closed again, until the client has answered.
+            if !channel.closed {
+                self.channels.remove(&number);
+            }
             return;
         }
         let channel = self.channels.get_mut(&number).expect("an open channel");
