@@ -193,7 +193,22 @@ fn live(
     (machine.history.allowed(machine.log.durable()), clean)
 }
 
-fn schedule(seed: u64) -> Result<(), String> {
+/// What schedules have seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Times the log was opened, also in vain.
+    starts: u64,
+    /// Ends that were told to the log.
+    clean_stops: u64,
+    /// Ends at which what was not synced was lost, torn or reordered.
+    power_cuts: u64,
+    /// Ends at which the kernel went on.
+    kills: u64,
+    /// Lives in which the disk failed.
+    disk_failures: u64,
+}
+
+fn schedule(seed: u64, seen: &mut Seen) -> Result<(), String> {
     let mut random = Random(seed);
     let io = SimIo::new(random.next());
     let rows = SimRows::default();
@@ -202,10 +217,12 @@ fn schedule(seed: u64) -> Result<(), String> {
     let mut left: Option<Mirror> = None;
     for life in 0..6 {
         let (mut machine, mut catalogue, clean) = loop {
+            seen.starts += 1;
             match start(&io, &rows, &mut random) {
                 Ok(started) => break started,
                 // The fault is sometimes left over for the start: start again.
                 Err(_) if io.crashed() => {
+                    seen.power_cuts += 1;
                     io.restart(random.one_in(2));
                     rows.restart();
                 }
@@ -237,9 +254,17 @@ fn schedule(seed: u64) -> Result<(), String> {
             io.fail_after(u64::MAX >> 1, Fault::Crash);
             space_comes_back(&mut machine, &mut catalogue)?;
         }
+        let failed = machine.log.failure().is_some();
         drop(machine);
         let crashed = io.crashed();
-        io.restart(crashed || random.one_in(2));
+        seen.disk_failures += u64::from(failed && !crashed);
+        let cut = crashed || random.one_in(2);
+        match (closed, cut) {
+            (Some(true), _) => seen.clean_stops += 1,
+            (_, true) => seen.power_cuts += 1,
+            (_, false) => seen.kills += 1,
+        }
+        io.restart(cut);
         rows.restart();
         // The next start may crash, too. It is then no longer clean.
         if random.one_in(3) {
@@ -279,9 +304,11 @@ fn what_was_durable_survives_and_nothing_comes_back() {
     };
     let first = number("WARREN_SEED").unwrap_or(0);
     let count = number("WARREN_SEEDS").unwrap_or(600);
+    let mut seen = Seen::default();
     for seed in first..first + count {
-        if let Err(error) = schedule(seed) {
+        if let Err(error) = schedule(seed, &mut seen) {
             panic!("WARREN_SEED={seed} WARREN_SEEDS=1: {error}");
         }
     }
+    println!("{count} schedules from seed {first} on: {seen:?}");
 }
