@@ -5,6 +5,7 @@
 //! equal to the defaults here.
 
 mod auth_http;
+mod changes;
 mod http;
 mod listen;
 mod oauth2;
@@ -13,13 +14,16 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use auth_http::HttpAuthSettings;
+pub use changes::Change;
 pub use listen::{Endpoint, Listen};
 pub use oauth2::OAuth2Settings;
 pub use throttle::Throttle;
 pub use tls::{KeyPair, LoginFrom, Tls, TlsVersion, Verify};
 
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 pub use http::{Address, Management, Metrics};
@@ -66,6 +70,9 @@ pub struct Config {
     /// What is noted in messages as they come.
     pub interceptors: Interceptors,
 }
+
+/// The settings in force, for all who must follow them.
+pub type InForce = Arc<ArcSwap<Config>>;
 
 /// The protocol's limits, as offered to clients in connection.tune.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A message broker that speaks AMQP 0-9-1 the way RabbitMQ does.
 ///
 /// Without any flag it listens on 127.0.0.1:5672 and keeps its data in ./warren-data.
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 #[command(version, about, long_about)]
 struct Flags {
     /// Configuration file (TOML); config/warren.toml in the source documents every key
@@ -89,24 +89,26 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     let command = flags.command.clone();
     set_environment();
-    let config = match configure(flags) {
-        Ok(config) => config,
+    let (config, filter) = match configure(&flags) {
+        Ok(configured) => configured,
         Err(fault) => return complain(&fault, MISUSED),
     };
-    // sled warns of what `set_environment` did.
-    match EnvFilter::try_new(format!("sled=error,{}", config.log)) {
-        Ok(filter) => tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(colours())
-            .with_target(false)
-            .init(),
-        Err(e) => return complain(&format!("log filter {:?}: {e}", config.log), MISUSED),
-    }
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours())
+        .with_target(false)
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    let source = Source {
+        flags,
+        set_filter: Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())),
+    };
+    log.init();
     if let Some(Command::Repair { apply }) = command {
         return repair(&config.data_dir, apply);
     }
-    match server::run(config) {
+    match server::run(config, &source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => complain(&e.to_string(), FAILED),
     }
@@ -156,9 +158,32 @@ fn set_environment() {
     }
 }
 
-fn configure(flags: Flags) -> Result<Config, String> {
-    let mut config = match flags.config {
-        Some(path) => Config::read(&path).map_err(|e| e.to_string())?,
+/// Where the settings came from, to be read there again.
+struct Source {
+    flags: Flags,
+    set_filter: Box<dyn Fn(EnvFilter) -> Result<(), String>>,
+}
+
+impl server::Source for Source {
+    fn read(&self) -> Result<Config, String> {
+        configure(&self.flags).map(|(config, _)| config)
+    }
+
+    fn set_log(&self, filter: &str) -> Result<(), String> {
+        (self.set_filter)(log_filter(filter)?)
+    }
+}
+
+fn log_filter(filter: &str) -> Result<EnvFilter, String> {
+    // sled warns of what `set_environment` did.
+    EnvFilter::try_new(format!("sled=error,{filter}"))
+        .map_err(|e| format!("log filter {filter:?}: {e}"))
+}
+
+fn configure(flags: &Flags) -> Result<(Config, EnvFilter), String> {
+    let flags = flags.clone();
+    let mut config = match &flags.config {
+        Some(path) => Config::read(path).map_err(|e| e.to_string())?,
         None => Config::default(),
     };
     for (variable, setting) in [
@@ -199,7 +224,8 @@ fn configure(flags: Flags) -> Result<Config, String> {
         config.log = filter;
     }
     config.check().map_err(|e| e.to_string())?;
-    Ok(config)
+    let filter = log_filter(&config.log)?;
+    Ok((config, filter))
 }
 
 /// Colours are for a terminal, and for who wants them (<https://no-color.org>).

@@ -3,10 +3,13 @@
 //! Start: data directory, broker state, listeners. Stop: no new connections, 320 to the open ones,
 //! then the log is closed, so that what a client was promised is on disk before the process ends.
 
+mod reload;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -15,9 +18,11 @@ use crate::base::AmqpError;
 use crate::base::limits::SHUTDOWN_GRACE;
 use crate::broker::definitions::{Progress, Scope};
 use crate::broker::{Broker, OpenError};
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, InForce};
 use crate::management::HttpServers;
 use crate::net::{ListenError, Listeners};
+use reload::Followers;
+pub use reload::Source;
 
 /// Why the broker did not start, or stopped on a fault; one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -46,28 +51,29 @@ pub enum ServerError {
     Runtime(io::Error),
 }
 
-/// Runs the broker until SIGTERM or SIGINT. A second signal ends the process at once.
-pub fn run(config: Config) -> Result<(), ServerError> {
+/// Runs the broker until SIGTERM or SIGINT. A second signal ends the process at once. SIGHUP has the settings read
+/// from `source` again, which `config` came from.
+pub fn run(config: Config, source: &dyn Source) -> Result<(), ServerError> {
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("warren-worker")
         .build()
         .map_err(ServerError::Runtime)?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, source))
 }
 
-async fn serve(config: Config) -> Result<(), ServerError> {
+async fn serve(config: Config, source: &dyn Source) -> Result<(), ServerError> {
     let mut stop = StopSignal::new().map_err(ServerError::Runtime)?;
     survive_file_size_limit().map_err(ServerError::Runtime)?;
-    survive_hang_up().map_err(ServerError::Runtime)?;
+    // From now on it does not end the process; one that comes early waits until the broker serves.
+    let mut hang_up = signal(SignalKind::hangup()).map_err(ServerError::Runtime)?;
     // Before recovery, which may take long: a port in use is told at once.
     let listeners = Listeners::bind(&config.listen, &config.tls).map_err(listen_fault)?;
     let http = HttpServers::bind(&config).map_err(|(address, source)| {
         let address = Endpoint::Tcp(address);
         listen_fault(ListenError::Socket { address, source })
     })?;
-    let settings = amqp::Settings::from(&config);
     let broker = Arc::new(Broker::open(&config)?);
     load_definitions(&broker, &config.load_definitions)?;
     for (address, tls) in listeners.addresses() {
@@ -83,10 +89,12 @@ async fn serve(config: Config) -> Result<(), ServerError> {
             Endpoint::Unix(_) => None,
         }
     });
+    let settings = amqp::Settings::from(&config);
+    let in_force: InForce = Arc::new(ArcSwap::from_pointee(config));
     let http = http
-        .start(Arc::clone(&broker), &config, amqp)
+        .start(Arc::clone(&broker), &in_force, amqp)
         .map_err(ServerError::Runtime)?;
-    let connections = listeners.accept(&broker, &Arc::new(settings));
+    let connections = listeners.accept(&broker, settings);
     let clock = tokio::spawn({
         let broker = Arc::clone(&broker);
         async move { broker.keep_time().await }
@@ -107,9 +115,18 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         let broker = Arc::clone(&broker);
         async move { broker.publish_events().await }
     });
-    tokio::select! {
-        () = stop.received() => info!("stopping"),
-        fault = broker.failed() => warn!(%fault, "stopping: the log has failed"),
+    let followers = Followers {
+        source,
+        in_force: &in_force,
+        broker: &broker,
+        connections: &connections,
+    };
+    loop {
+        tokio::select! {
+            () = stop.received() => break info!("stopping"),
+            fault = broker.failed() => break warn!(%fault, "stopping: the log has failed"),
+            Some(()) = hang_up.recv() => tokio::task::block_in_place(|| followers.reload()),
+        }
     }
     tokio::spawn(async move {
         stop.received().await;
@@ -189,12 +206,6 @@ fn raise_file_limit() {
 fn survive_file_size_limit() -> io::Result<()> {
     let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     signal(kind).map(drop)
-}
-
-/// SIGHUP asks for what can be read again to be read again: certificates. A broker without any must not
-/// die of it. As above, the handler stays.
-fn survive_hang_up() -> io::Result<()> {
-    signal(SignalKind::hangup()).map(drop)
 }
 
 struct StopSignal {

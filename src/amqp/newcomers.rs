@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::config::Throttle;
 
 /// See the module.
 pub struct Newcomers {
-    rules: Throttle,
+    rules: ArcSwap<Throttle>,
     state: Mutex<State>,
 }
 
@@ -89,9 +90,14 @@ impl Newcomers {
     /// By these rules.
     pub fn new(rules: Throttle) -> Arc<Self> {
         Arc::new(Newcomers {
-            rules,
+            rules: ArcSwap::from_pointee(rules),
             state: Mutex::default(),
         })
+    }
+
+    /// Goes by other rules from now on.
+    pub fn set_rules(&self, rules: Throttle) {
+        self.rules.store(Arc::new(rules));
     }
 
     /// Takes a connection in that came at `now`.
@@ -100,18 +106,18 @@ impl Newcomers {
     /// It is to be dropped.
     pub fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<Newcomer, TooMany> {
         let peer = peer.to_canonical();
-        let exempt = &self.rules.exempt;
-        if exempt.iter().any(|network| network.contains(&peer)) {
+        let rules = self.rules.load();
+        if rules.exempt.iter().any(|network| network.contains(&peer)) {
             return Ok(Newcomer::exempt());
         }
         let source = source_of(peer);
         let limit = |most: usize| if most == 0 { usize::MAX } else { most };
         let mut state = self.state.lock();
         let own = state.sources.get(&source).map_or(0, |s| s.waiting.len());
-        if own >= limit(self.rules.handshakes_per_address) {
+        if own >= limit(rules.handshakes_per_address) {
             return Err(state.dropped(TooMany::FromAddress, source, now));
         }
-        if state.count >= limit(self.rules.handshakes) {
+        if state.count >= limit(rules.handshakes) {
             let full = state.dropped(TooMany::Handshakes, source, now);
             if !state.make_room() {
                 return Err(full);
@@ -119,7 +125,7 @@ impl Newcomers {
         }
         state.sweep(now);
         Ok(Newcomer {
-            not_before: state.turn(source, self.rules.connects_per_address_per_s, now),
+            not_before: state.turn(source, rules.connects_per_address_per_s, now),
             held: Some(state.enter(self, source, now)),
         })
     }

@@ -12,8 +12,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -34,7 +36,7 @@ pub struct FailureRules {
 
 /// See the module.
 pub(super) struct Failures {
-    rules: FailureRules,
+    rules: ArcSwap<FailureRules>,
     hasher: RandomState,
     counts: Mutex<Counts>,
 }
@@ -62,15 +64,21 @@ pub(super) struct TooMany;
 impl Failures {
     pub(super) fn new(rules: FailureRules) -> Self {
         Failures {
-            rules,
+            rules: ArcSwap::from_pointee(rules),
             hasher: RandomState::new(),
             counts: Mutex::default(),
         }
     }
 
+    /// Counts by other rules from now on.
+    pub(super) fn set_rules(&self, rules: FailureRules) {
+        self.rules.store(Arc::new(rules));
+    }
+
     fn is_exempt(&self, peer: IpAddr) -> bool {
-        let exempt = &self.rules.exempt;
-        self.rules.delay_max.is_zero() || exempt.iter().any(|network| network.contains(&peer))
+        let rules = self.rules.load();
+        let mut exempt = rules.exempt.iter();
+        rules.delay_max.is_zero() || exempt.any(|network| network.contains(&peer))
     }
 
     /// The digests under which a user from an address, and the address, are counted.
@@ -96,7 +104,7 @@ impl Failures {
         let found = keys.map(|key| counts.get(key, now));
         let turns = found.iter().flatten().filter(|c| self.delays(c));
         let turn = turns.map(|count| count.turn).max().unwrap_or(now).max(now);
-        if turn > now + self.rules.delay_max {
+        if turn > now + self.rules.load().delay_max {
             return Err(TooMany);
         }
         for (key, count) in keys.into_iter().zip(found) {
@@ -147,17 +155,18 @@ impl Failures {
     }
 
     fn delays(&self, count: &Count) -> bool {
-        count.failures > self.rules.free
+        count.failures > self.rules.load().free
     }
 
     /// Twice as long for each failure.
     fn delay(&self, failures: u32) -> Duration {
-        match failures.checked_sub(self.rules.free) {
+        let rules = self.rules.load();
+        match failures.checked_sub(rules.free) {
             None | Some(0) => Duration::ZERO,
             Some(more) => {
                 let factor = 1u32.checked_shl(more - 1).unwrap_or(u32::MAX);
                 let delay = FAILED_LOGIN_DELAY_MIN.checked_mul(factor);
-                delay.map_or(self.rules.delay_max, |d| d.min(self.rules.delay_max))
+                delay.map_or(rules.delay_max, |d| d.min(rules.delay_max))
             }
         }
     }

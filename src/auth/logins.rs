@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -114,7 +115,7 @@ impl Backend {
 
 /// See the module.
 pub struct Logins {
-    loopback_only: Vec<String>,
+    loopback_only: ArcSwap<Vec<String>>,
     backends: Vec<Backend>,
     oauth2: Option<Arc<OAuth2>>,
     http: Option<Arc<HttpAuth>>,
@@ -144,7 +145,7 @@ impl Logins {
         // Half of the processors: hashing must not take the broker's own.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Logins {
-            loopback_only,
+            loopback_only: ArcSwap::from_pointee(loopback_only),
             backends: vec![Backend::Internal],
             oauth2: None,
             http: None,
@@ -158,9 +159,15 @@ impl Logins {
 
     /// Has failures slow down whoever guesses.
     #[must_use]
-    pub fn slowing(mut self, rules: FailureRules) -> Self {
-        self.failures = Failures::new(rules);
+    pub fn slowing(self, rules: FailureRules) -> Self {
+        self.failures.set_rules(rules);
         self
+    }
+
+    /// Goes by other settings from now on; who is logged in stays so.
+    pub fn follow(&self, loopback_only: Vec<String>, rules: FailureRules) {
+        self.loopback_only.store(Arc::new(loopback_only));
+        self.failures.set_rules(rules);
     }
 
     /// Has these backends asked in turn; the first that takes the login wins.
@@ -328,7 +335,7 @@ impl Logins {
     }
 
     fn check_place(&self, user: &str, peer: IpAddr) -> Result<(), LoginRefused> {
-        let loopback_only = self.loopback_only.iter().any(|name| name == user);
+        let loopback_only = self.loopback_only.load().iter().any(|name| name == user);
         match loopback_only && !peer.to_canonical().is_loopback() {
             true => Err(LoginRefused::NotLoopback),
             false => Ok(()),

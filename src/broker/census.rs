@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::auth::{Limit, Limits};
@@ -23,12 +24,17 @@ pub(super) struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     /// By its configuration.
-    pub(super) limits: Limits,
+    pub(super) limits: ArcSwap<Limits>,
     pub(super) queues: AtomicU64,
     pub(super) exchanges: AtomicU64,
 }
 
 impl Node {
+    /// The limit of something, if there are `count` or more than it allows.
+    pub(super) fn reached(&self, limit: Limit, count: u64) -> Option<u64> {
+        self.limits.load().reached(limit, count)
+    }
+
     /// The number of something went from one to another. It may pass a limit by as many as were
     /// declared at the same instant.
     pub(super) fn recount(count: &AtomicU64, before: usize, now: usize) {
@@ -88,7 +94,7 @@ impl Census {
         let all = open.places.len() as u64;
         let vhost = open.vhosts.get(&place.vhost).copied().unwrap_or_default();
         let user = open.users.get(&place.user).map_or(0, |of| of.connections);
-        if let Some(limit) = self.node.limits.reached(Limit::Connections, all) {
+        if let Some(limit) = self.node.reached(Limit::Connections, all) {
             return Err(AmqpError::node_connection_limit(limit));
         }
         if let Some(limit) = of_vhost.reached(Limit::Connections, vhost) {
@@ -129,7 +135,7 @@ impl Seat {
     pub fn open_channel(&mut self, node: &str, of_user: &Limits) -> Result<(), AmqpError> {
         let mut open = self.census.open.lock();
         let all = open.channels;
-        if let Some(limit) = self.census.node.limits.reached(Limit::Channels, all) {
+        if let Some(limit) = self.census.node.reached(Limit::Channels, all) {
             return Err(AmqpError::node_channel_limit(node, limit));
         }
         let user = open.users.entry(self.user.clone()).or_default();
@@ -190,7 +196,7 @@ mod tests {
 
     fn census(node: &[(Limit, i64)]) -> Arc<Census> {
         Arc::new(Census::new(Arc::new(Node {
-            limits: limits(node),
+            limits: ArcSwap::from_pointee(limits(node)),
             ..Node::default()
         })))
     }

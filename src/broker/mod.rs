@@ -87,7 +87,7 @@ use vhost::Errands;
 
 use crate::auth::{Logins, SharedDirectory};
 use crate::base::{AmqpError, ConnectionId, LogPos, Name, Quota, host};
-use crate::config::Limit;
+use crate::config::{Config, Limit};
 use crate::store::{Durable, Log, Store, StoreError};
 
 /// The vhost that a new data directory has.
@@ -269,6 +269,16 @@ impl Broker {
     /// The alarms, to be read.
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+
+    /// Goes by other settings from now on: alarms, limits, and how logins are slowed down.
+    pub fn follow(&self, config: &Config) {
+        self.set_memory_watermark(config.alarms.memory_watermark);
+        self.set_disk_free_limit(config.alarms.disk_free_limit);
+        self.node.limits.store(Arc::new(config.limits.of_node()));
+        let rules = restore::failure_rules(config);
+        self.logins
+            .follow(config.auth.loopback_users.clone(), rules);
     }
 
     /// Changes above how much resident memory publishers are stopped.

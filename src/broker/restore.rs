@@ -93,7 +93,7 @@ impl Broker {
         );
         let policies = policies(&recovered, config.policies.stacking)?;
         let node = Arc::new(Node {
-            limits: config.limits.of_node(),
+            limits: ArcSwap::from_pointee(config.limits.of_node()),
             ..Node::default()
         });
         let new_vhost = |name: Name| {
@@ -431,13 +431,17 @@ fn logins(config: &Config) -> Result<Logins, OpenError> {
         true => Some(Arc::new(HttpAuth::new(config.auth.http.rules())?)),
         false => None,
     };
-    let throttle = &config.throttle;
     let logins = Logins::new(config.auth.loopback_users.clone())
         .asking(backends.clone(), oauth2, http)
-        .slowing(FailureRules {
-            exempt: throttle.exempt.clone(),
-            free: throttle.failed_logins_free,
-            delay_max: Duration::from_millis(throttle.failed_login_delay_max_ms),
-        });
+        .slowing(failure_rules(config));
     Ok(logins)
+}
+
+pub(super) fn failure_rules(config: &Config) -> FailureRules {
+    let throttle = &config.throttle;
+    FailureRules {
+        exempt: throttle.exempt.clone(),
+        free: throttle.failed_logins_free,
+        delay_max: Duration::from_millis(throttle.failed_login_delay_max_ms),
+    }
 }

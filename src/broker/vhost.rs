@@ -380,7 +380,7 @@ impl Vhost {
             return Err(AmqpError::queue_limit(name, &self.name, limit));
         }
         let all = self.node.queues.load(Ordering::Relaxed);
-        match self.node.limits.reached(Limit::Queues, all) {
+        match self.node.reached(Limit::Queues, all) {
             Some(limit) => Err(AmqpError::cluster_queue_limit(name, limit)),
             None => Ok(()),
         }
@@ -396,7 +396,7 @@ impl Vhost {
         let declared = count.saturating_sub(self.predeclared) as u64;
         let all = self.node.exchanges.load(Ordering::Relaxed);
         let reached = limits.reached(Limit::Exchanges, declared);
-        match reached.or_else(|| self.node.limits.reached(Limit::Exchanges, all)) {
+        match reached.or_else(|| self.node.reached(Limit::Exchanges, all)) {
             Some(limit) => Err(AmqpError::exchange_limit(name, &self.name, limit)),
             None => Ok(()),
         }

@@ -32,15 +32,14 @@ use node::Node;
 
 use crate::base::reply::ApiError;
 use crate::broker::{Broker, Durably};
-use crate::config::Config;
+use crate::config::InForce;
 
 /// What every request works on.
 #[derive(Clone)]
 struct Context {
     broker: Arc<Broker>,
     node: Arc<Node>,
-    /// The settings it was started with.
-    config: Arc<Config>,
+    config: InForce,
     /// There while the API serves.
     local: Option<Arc<LocalAccess>>,
 }

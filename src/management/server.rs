@@ -34,6 +34,7 @@ use crate::base::limits::{
     HTTP_CONNECTIONS_MAX, HTTP_HEAD_MAX_BYTES, HTTP_HEAD_TIMEOUT, HTTP_REQUEST_TIMEOUT,
 };
 use crate::base::reply::ApiError;
+use crate::config::{InForce, Management};
 
 /// Pause after a failed accept, so that it does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -63,17 +64,8 @@ impl HttpThreads {
 pub(super) struct HttpSettings {
     /// In front of every path, such as `/warren`; a proxy may put it there.
     pub(super) prefix: String,
-    /// Whose pages may ask.
-    pub(super) cors: Cors,
-}
-
-/// Which other pages' scripts may use the API: those of the origins listed, or of all with `*`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Cors {
-    /// The origins.
-    pub(super) allow_origins: Vec<String>,
-    /// How long a browser may remember that, in seconds.
-    pub(super) max_age_s: u64,
+    /// The settings that say whose pages may ask; if there are none, nobody's.
+    pub(super) cors: Option<InForce>,
 }
 
 /// A running server.
@@ -198,12 +190,12 @@ async fn serve(
 }
 
 /// The router with what every answer has.
-fn wrap(router: Router, cors: Cors) -> Router {
+fn wrap(router: Router, cors: Option<InForce>) -> Router {
     router
         .fallback(|| async { ApiError::not_found() })
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn(in_time))
-        .layer(middleware::from_fn_with_state(Arc::new(cors), finish))
+        .layer(middleware::from_fn_with_state(cors, finish))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
@@ -222,7 +214,7 @@ async fn other_method(method: Method) -> StatusCode {
 
 /// Sets the headers that caches and browsers go by.
 async fn finish(
-    State(cors): State<Arc<Cors>>,
+    State(settings): State<Option<InForce>>,
     request: Request<Body>,
     next: Next,
 ) -> Result<Response, Infallible> {
@@ -243,27 +235,31 @@ async fn finish(
             headers.insert(header::ALLOW, methods);
         }
     }
-    if let Some(origin) = allowed(&cors, &asked) {
+    let cors = settings.map(|settings| settings.load_full());
+    if let Some(cors) = cors.as_deref().map(|config| &config.management)
+        && let Some(origin) = allowed(cors, &asked)
+    {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         let yes = HeaderValue::from_static("true");
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
         if is_preflight {
-            preflight(&cors, &asked, headers);
+            preflight(cors, &asked, headers);
         }
     }
     Ok(response)
 }
 
-fn allowed(cors: &Cors, asked: &HeaderMap) -> Option<HeaderValue> {
+/// The origin of a page whose scripts may use the API: one of those listed, or any with `*`.
+fn allowed(cors: &Management, asked: &HeaderMap) -> Option<HeaderValue> {
     let origin = asked.get(header::ORIGIN)?;
     let listed = |allowed: &String| allowed == "*" || origin == allowed.as_str();
-    cors.allow_origins
+    cors.cors_allow_origins
         .iter()
         .any(listed)
         .then(|| origin.clone())
 }
 
-fn preflight(cors: &Cors, asked: &HeaderMap, headers: &mut HeaderMap) {
+fn preflight(cors: &Management, asked: &HeaderMap, headers: &mut HeaderMap) {
     let mut copy = |from: HeaderName, to: HeaderName| {
         if let Some(value) = asked.get(from) {
             headers.insert(to, value.clone());
@@ -276,5 +272,5 @@ fn preflight(cors: &Cors, asked: &HeaderMap, headers: &mut HeaderMap) {
     if let Some(methods) = headers.get(header::ALLOW).cloned() {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     }
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, cors.max_age_s.into());
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, cors.cors_max_age_s.into());
 }

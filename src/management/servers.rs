@@ -12,10 +12,10 @@ use tracing::info;
 
 use super::local::LocalAccess;
 use super::node::{Listening, Node};
-use super::server::{Cors, HttpServer, HttpSettings, HttpThreads};
+use super::server::{HttpServer, HttpSettings, HttpThreads};
 use super::{Context, metrics, routes};
 use crate::broker::Broker;
-use crate::config::{self, Config};
+use crate::config::{self, Config, InForce};
 use crate::net;
 
 /// Bound sockets, not yet served.
@@ -58,7 +58,7 @@ impl HttpServers {
     pub fn start(
         self,
         broker: Arc<Broker>,
-        config: &Config,
+        config: &InForce,
         others: impl Iterator<Item = (&'static str, SocketAddr)>,
     ) -> io::Result<Running> {
         let threads = HttpThreads::start()?;
@@ -72,19 +72,19 @@ impl HttpServers {
             .filter_map(|(name, address)| Some((name, address?)));
         let listening = others.chain(own);
         let listening = listening.map(|(protocol, address)| Listening { protocol, address });
-        let node = Arc::new(Node::new(config.data_dir.clone(), listening.collect()));
+        let data_dir = config.load().data_dir.clone();
         let local = match &self.management {
             Some(Bound { address, .. }) => {
                 let prefix = &self.settings.path_prefix;
-                let access = LocalAccess::open(&config.data_dir, *address, prefix)?;
+                let access = LocalAccess::open(&data_dir, *address, prefix)?;
                 Some(Arc::new(access))
             }
             None => None,
         };
         let context = Context {
             broker,
-            node,
-            config: Arc::new(config.clone()),
+            node: Arc::new(Node::new(data_dir, listening.collect())),
+            config: Arc::clone(config),
             local,
         };
         let mut servers = Vec::new();
@@ -92,10 +92,7 @@ impl HttpServers {
             info!(%address, "listening for HTTP");
             let settings = HttpSettings {
                 prefix: self.settings.path_prefix,
-                cors: Cors {
-                    allow_origins: self.settings.cors_allow_origins,
-                    max_age_s: self.settings.cors_max_age_s,
-                },
+                cors: Some(Arc::clone(config)),
             };
             let router = routes::api(context.clone());
             servers.push(HttpServer::start(&threads, listener, router, settings)?);

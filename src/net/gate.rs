@@ -7,6 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -23,7 +24,7 @@ use crate::config::{Endpoint, Listen};
 /// What holds for the connections of one listener.
 pub(super) struct Gate {
     proxy_protocol: bool,
-    allow: Vec<IpNet>,
+    allow: ArcSwap<Vec<IpNet>>,
     tls: Option<Arc<Tls>>,
 }
 
@@ -40,9 +41,14 @@ impl Gate {
     pub(super) fn new(listen: &Listen, tls: Option<Arc<Tls>>) -> Self {
         Gate {
             proxy_protocol: listen.proxy_protocol,
-            allow: listen.allow.clone(),
+            allow: ArcSwap::from_pointee(listen.allow.clone()),
             tls,
         }
+    }
+
+    /// Lets connect who is in `networks` from now on.
+    pub(super) fn allow(&self, networks: Vec<IpNet>) {
+        self.allow.store(Arc::new(networks));
     }
 
     pub(super) fn has_tls(&self) -> bool {
@@ -57,9 +63,9 @@ impl Gate {
         newcomers: &Arc<Newcomers>,
         tasks: &TaskTracker,
         broker: &Arc<Broker>,
-        settings: &Arc<amqp::Settings>,
+        settings: Arc<amqp::Settings>,
     ) {
-        let (broker, settings) = (Arc::clone(broker), Arc::clone(settings));
+        let broker = Arc::clone(broker);
         let gate = Arc::clone(self);
         match accepted {
             Accepted::Tcp(stream, peer) => {
@@ -97,7 +103,8 @@ impl Gate {
 
     fn allows(&self, peer: SocketAddr) -> bool {
         let ip = peer.ip().to_canonical();
-        self.allow.is_empty() || self.allow.iter().any(|network| network.contains(&ip))
+        let allow = self.allow.load();
+        allow.is_empty() || allow.iter().any(|network| network.contains(&ip))
     }
 
     async fn serve<S>(

@@ -13,18 +13,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::amqp::{self, Newcomers};
 use crate::broker::Broker;
-use crate::config::{self, Endpoint, Listen};
+use crate::config::{self, Config, Endpoint, Listen};
 use gate::Gate;
 use socket::Socket;
 pub use socket::listen;
 use tls::Tls;
-pub use tls::{CertificateEnds, TlsError, certificate_ends};
+pub use tls::{CertificateEnds, TlsError, TlsRead, certificate_ends, not_reloaded};
 
 /// Pause after a failed accept (out of files, say), so that it does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -80,17 +81,26 @@ impl Listeners {
     }
 
     /// Begins to accept.
-    pub fn accept(self, broker: &Arc<Broker>, settings: &Arc<amqp::Settings>) -> Connections {
+    pub fn accept(self, broker: &Arc<Broker>, settings: amqp::Settings) -> Connections {
+        let newcomers = Newcomers::new(settings.throttle.clone());
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
         let connections = Connections {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             listeners: TaskTracker::new(),
+            gates: self
+                .sockets
+                .iter()
+                .map(|(_, gate)| Arc::clone(gate))
+                .collect(),
+            newcomers: Arc::clone(&newcomers),
+            settings: Arc::clone(&settings),
+            tls: self.tls.clone(),
         };
-        let newcomers = Newcomers::new(settings.throttle.clone());
         for (socket, gate) in self.sockets {
             let newcomers = Arc::clone(&newcomers);
             let (stop, tasks) = (connections.stop.clone(), connections.tasks.clone());
-            let (broker, settings) = (Arc::clone(broker), Arc::clone(settings));
+            let (broker, settings) = (Arc::clone(broker), Arc::clone(&settings));
             connections.listeners.spawn(async move {
                 let accepting = accept_all(&socket, &gate, &newcomers, &tasks, &broker, &settings);
                 stop.run_until_cancelled(accepting).await;
@@ -111,9 +121,37 @@ pub struct Connections {
     stop: CancellationToken,
     tasks: TaskTracker,
     listeners: TaskTracker,
+    /// Those of the listeners in the clear, then those over TLS.
+    gates: Vec<Arc<Gate>>,
+    newcomers: Arc<Newcomers>,
+    settings: Arc<ArcSwap<amqp::Settings>>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Connections {
+    /// Reads the certificates that `config` names, for [`Self::follow`]. `None` without a TLS listener.
+    ///
+    /// # Errors
+    /// They can't be used.
+    pub fn read_tls(&self, config: &Config) -> Result<Option<TlsRead>, TlsError> {
+        let read = self.tls.as_ref().map(|tls| tls.read(&config.tls));
+        read.transpose()
+    }
+
+    /// Goes by other settings from now on; connections that are open keep theirs. The listeners must be those that
+    /// are there.
+    pub fn follow(&self, config: &Config, tls: Option<TlsRead>) {
+        let listeners = config.listen.iter().chain(&config.tls.listen);
+        for (gate, listen) in self.gates.iter().zip(listeners) {
+            gate.allow(listen.allow.clone());
+        }
+        self.newcomers.set_rules(config.throttle.clone());
+        self.settings.store(Arc::new(amqp::Settings::from(config)));
+        if let (Some(current), Some(read)) = (&self.tls, tls) {
+            current.replace(read);
+        }
+    }
+
     /// Closes the listening sockets. When it returns no further connection begins.
     pub async fn stop_accepting(&self) {
         self.stop.cancel();
@@ -134,12 +172,15 @@ async fn accept_all(
     newcomers: &Arc<Newcomers>,
     tasks: &TaskTracker,
     broker: &Arc<Broker>,
-    settings: &Arc<amqp::Settings>,
+    settings: &ArcSwap<amqp::Settings>,
 ) {
     let address = socket.address();
     loop {
         match socket.accept().await {
-            Ok(accepted) => gate.admit(accepted, &address, newcomers, tasks, broker, settings),
+            Ok(accepted) => {
+                let settings = settings.load_full();
+                gate.admit(accepted, &address, newcomers, tasks, broker, settings);
+            }
             Err(e) => {
                 warn!(%address, error = %e, "cannot accept");
                 tokio::time::sleep(ACCEPT_RETRY).await;

@@ -24,10 +24,23 @@ fn broker(dir: &TempDir, config: &str) -> Broker {
     Broker::run(command(dir, config))
 }
 
-fn command(dir: &TempDir, config: &str) -> std::process::Command {
+/// Writes the file; where it is.
+fn write(dir: &TempDir, config: &str) -> std::path::PathBuf {
     let path = dir.path().join("warren.toml");
     let there = dir.path().display().to_string();
     fs::write(&path, config.replace("{dir}", &there)).unwrap();
+    path
+}
+
+/// Has the broker read another file, and waits for a line of the log.
+fn reload(broker: &Broker, dir: &TempDir, config: &str, line: &str) {
+    write(dir, config);
+    broker.signal(rustix::process::Signal::HUP);
+    broker.wait_for(line);
+}
+
+fn command(dir: &TempDir, config: &str) -> std::process::Command {
+    let path = write(dir, config);
     let mut command = warren();
     command.arg("--config").arg(path);
     // Tests run side by side, and none of these speaks HTTP.

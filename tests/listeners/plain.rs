@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 
 use tempfile::TempDir;
 
-use crate::broker;
 use crate::client::Client;
 use crate::support::{Broker, LIMIT};
+use crate::{broker, reload};
 
 const SIZES: [usize; 4] = [0, 1, 5_000, 1_000_000];
 
@@ -82,15 +82,14 @@ fn a1_20_without_its_header_a_proxied_connection_ends() {
 fn other_networks_get_no_answer() {
     let dir = TempDir::new().unwrap();
     let listen = r#"listen = [{ address = "127.0.0.1:0", allow = ["10.0.0.0/8", "::1/128"] }]"#;
-    let closed = broker(&dir, listen);
-    let read = connect(&closed).read(&mut [0; 100]);
+    let broker = broker(&dir, listen);
+    let read = connect(&broker).read(&mut [0; 100]);
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-    closed.wait_for("not in a network that may connect here");
-    closed.stop();
+    broker.wait_for("not in a network that may connect here");
     let listen = r#"listen = [{ address = "127.0.0.1:0", allow = ["127.0.0.0/30"] }]"#;
-    let open = broker(&dir, listen);
-    let mut client = Client::new(connect(&open));
+    reload(&broker, &dir, listen, "the settings were read again");
+    let mut client = Client::new(connect(&broker));
     client.open_as_guest();
     client.close();
-    open.stop();
+    broker.stop();
 }

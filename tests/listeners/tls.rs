@@ -21,7 +21,7 @@ use tokio_rustls::rustls::{
 use crate::authority::{Authority, Issued};
 use crate::client::Client;
 use crate::support::{Broker, LIMIT, address};
-use crate::{broker, command};
+use crate::{broker, command, reload};
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
@@ -310,6 +310,36 @@ fn sighup_reloads_certificates_under_open_connections() {
     assert_eq!(shown(&setup, address), new);
     open.echo(&SIZES);
     open.close();
+    broker.stop();
+}
+
+#[test]
+fn settings_that_name_other_certificates_are_taken_up_whole_or_not_at_all() {
+    let setup = Setup::new();
+    let (broker, address) = setup.broker("reload_interval_s = 0");
+    let other = setup
+        .authority
+        .server(setup.dir.path(), "other", &["localhost"]);
+    let other = CertificateDer::from_pem_file(&other.cert).unwrap();
+    let named = |name: &str, more: &str| {
+        let config = Setup::config(more).replace("/server.", &format!("/{name}."));
+        format!("{config}\n[amqp]\nheartbeat_s = 9")
+    };
+    let old = shown(&setup, address);
+    let kept = "the settings stay as they are";
+    reload(&broker, &setup.dir, &named("absent", ""), kept);
+    assert_eq!(shown(&setup, address), old);
+    let untouched = |line: &String| !line.contains("heartbeat_s");
+    assert!(broker.log().iter().all(untouched));
+    let more = "reload_interval_s = 1\nversions = [\"1.3\"]";
+    let config = named("other", more);
+    reload(&broker, &setup.dir, &config, "setting=amqp.heartbeat_s");
+    assert_eq!(shown(&setup, address), other);
+    let old_version = Dial {
+        version: &TLS12,
+        ..setup.dial()
+    };
+    assert!(old_version.connect(address).is_err());
     broker.stop();
 }
 

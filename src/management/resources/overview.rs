@@ -193,17 +193,12 @@ pub(in super::super) async fn reset_node(
     Ok(reset(State(context), access).await)
 }
 
-/// GET /config/effective: the settings in force, without the password among them.
+/// GET /config/effective: the settings in force, without those that are secret.
 pub(in super::super) async fn effective_config(
     State(context): State<Context>,
     _: Access<Administrator>,
-) -> Result<Response, ApiError> {
-    let config = serde_json::to_value(&*context.config);
-    let mut config = config.map_err(|e| ApiError::bad_request(e.to_string()))?;
-    if let Some(password) = config.pointer_mut("/auth/default_password") {
-        *password = "***".into();
-    }
-    Ok(Json(config).into_response())
+) -> Response {
+    Json(context.config.load().shown()).into_response()
 }
 
 /// POST /rebalance/queues: on one node every queue is where it belongs.

@@ -11,11 +11,13 @@ mod stream;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 use tracing::{info, warn};
@@ -28,10 +30,16 @@ use stream::TlsStream;
 
 /// See the module.
 pub(super) struct Tls {
+    current: ArcSwap<TlsRead>,
+    /// What the files looked like before they were last read, well or not.
+    seen: Mutex<Vec<Seen>>,
+    replaced: Notify,
+}
+
+/// Certificates and keys that were read without a fault, and the settings that name them.
+pub struct TlsRead {
     settings: config::Tls,
-    current: ArcSwap<ServerConfig>,
-    /// What the files looked like before they were first read.
-    first_seen: Vec<Seen>,
+    handshakes: Arc<ServerConfig>,
 }
 
 /// What tells that a file is another than it was. None if it can't be looked at.
@@ -40,12 +48,26 @@ type Seen = Option<(SystemTime, u64)>;
 impl Tls {
     /// Reads certificates and keys.
     pub(super) fn load(settings: &config::Tls) -> Result<Self, TlsError> {
-        let first_seen = look(settings);
+        let seen = look(settings);
         Ok(Tls {
-            current: ArcSwap::new(certificates::load(settings)?),
-            settings: settings.clone(),
-            first_seen,
+            current: ArcSwap::from_pointee(TlsRead::new(settings)?),
+            seen: Mutex::new(seen),
+            replaced: Notify::new(),
         })
+    }
+
+    /// Reads them again, for [`Self::replace`].
+    pub(super) fn read(&self, settings: &config::Tls) -> Result<TlsRead, TlsError> {
+        // Before they are read: what changes meanwhile is seen as changed the next time.
+        *self.seen.lock() = look(settings);
+        TlsRead::new(settings)
+    }
+
+    /// Shakes hands by what was read from now on.
+    pub(super) fn replace(&self, read: TlsRead) {
+        self.current.store(Arc::new(read));
+        self.replaced.notify_one();
+        info!("TLS certificates reloaded");
     }
 
     /// Shakes hands with a client.
@@ -53,10 +75,40 @@ impl Tls {
     where
         S: Stream + AsyncRead + AsyncWrite + Unpin,
     {
-        let acceptor = TlsAcceptor::from(self.current.load_full());
+        let current = self.current.load_full();
+        let acceptor = TlsAcceptor::from(Arc::clone(&current.handshakes));
         let (socket, session) = acceptor.accept(stream).await?.into_inner();
-        let settled = self.settled(&session);
+        let settled = current.settled(&session);
         Ok((TlsStream::new(socket, session), settled))
+    }
+
+    /// Reads the files again whenever they have changed, for ever. One task runs it.
+    pub(super) async fn keep_fresh(&self) {
+        loop {
+            let current = self.current.load_full();
+            let settings = &current.settings;
+            let interval = Duration::from_secs(settings.reload_interval_s);
+            tokio::select! {
+                () = self.replaced.notified() => continue,
+                () = tokio::time::sleep(interval), if !interval.is_zero() => {}
+            }
+            if look(settings) == *self.seen.lock() {
+                continue;
+            }
+            match self.read(settings) {
+                Ok(read) => self.replace(read),
+                Err(fault) => not_reloaded(&fault),
+            }
+        }
+    }
+}
+
+impl TlsRead {
+    fn new(settings: &config::Tls) -> Result<Self, TlsError> {
+        Ok(TlsRead {
+            settings: settings.clone(),
+            handshakes: certificates::load(settings)?,
+        })
     }
 
     fn settled(&self, session: &ServerConnection) -> TlsSession {
@@ -74,39 +126,11 @@ impl Tls {
             user: certificate.and_then(|der| identity::user(der, self.settings.login_from)),
         }
     }
+}
 
-    /// Reads the files again whenever they have changed or SIGHUP comes, for ever. One task runs it.
-    pub(super) async fn keep_fresh(&self) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(e) => return warn!(error = %e, "certificates are not reloaded"),
-        };
-        let interval = Duration::from_secs(self.settings.reload_interval_s);
-        let mut seen = self.first_seen.clone();
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => {}
-                () = tokio::time::sleep(interval), if !interval.is_zero() => {
-                    if look(&self.settings) == seen {
-                        continue;
-                    }
-                }
-            }
-            // Before they are read: what changes meanwhile is seen as changed the next time.
-            seen = look(&self.settings);
-            self.reload();
-        }
-    }
-
-    fn reload(&self) {
-        match certificates::load(&self.settings) {
-            Ok(config) => {
-                self.current.store(config);
-                info!("TLS certificates reloaded");
-            }
-            Err(fault) => warn!(%fault, "TLS certificates not reloaded: the old ones stay in use"),
-        }
-    }
+/// Tells the log that certificates can't be used.
+pub fn not_reloaded(fault: &TlsError) {
+    warn!(%fault, "TLS certificates not reloaded: the old ones stay in use");
 }
 
 fn files(settings: &config::Tls) -> impl Iterator<Item = &Path> {

@@ -3,5 +3,6 @@
 mod api;
 mod firehose;
 mod metrics;
+mod reload;
 mod server;
 mod tags;

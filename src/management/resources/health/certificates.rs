@@ -28,7 +28,7 @@ pub(in super::super::super) async fn certificate_expiration(
     if over_tls.is_empty() {
         return Ok(answer(None, json!({})));
     }
-    let settings = context.config.tls.clone();
+    let settings = context.config.load().tls.clone();
     let read = tokio::task::spawn_blocking(move || net::certificate_ends(&settings));
     let ends = read
         .await
