@@ -165,6 +165,9 @@ pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most items on a page of the HTTP API (A12).
 pub const HTTP_PAGE_SIZE_MAX: usize = 500;
 
+/// Octets below which an answer over HTTP is not compressed.
+pub const HTTP_COMPRESSED_MIN_BYTES: u16 = 1024;
+
 /// Items on a page of the HTTP API if the request does not say.
 pub const HTTP_PAGE_SIZE: usize = 100;
 

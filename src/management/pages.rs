@@ -60,7 +60,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 }
 
 fn answer(asked: &HeaderMap, name: &str, text: &'static str) -> Response {
-    let etag = format!("\"{WARREN}-{:08x}\"", crc32c::crc32c(text.as_bytes()));
+    // Weak, as the same text may be sent compressed or not.
+    let etag = format!("W/\"{WARREN}-{:08x}\"", crc32c::crc32c(text.as_bytes()));
     let known = asked.get(header::IF_NONE_MATCH);
     let mut response = match known.is_some_and(|known| known == etag.as_str()) {
         true => StatusCode::NOT_MODIFIED.into_response(),

@@ -26,12 +26,16 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tracing::{debug, warn};
 
 use super::access::Peer;
 use super::paths::{self, Place};
 use crate::base::limits::{
-    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MAX_BYTES, HTTP_HEAD_TIMEOUT, HTTP_REQUEST_TIMEOUT,
+    HTTP_COMPRESSED_MIN_BYTES, HTTP_CONNECTIONS_MAX, HTTP_HEAD_MAX_BYTES, HTTP_HEAD_TIMEOUT,
+    HTTP_REQUEST_TIMEOUT,
 };
 use crate::base::reply::ApiError;
 use crate::config::{InForce, Management};
@@ -195,7 +199,18 @@ fn wrap(router: Router, cors: Option<InForce>) -> Router {
         .fallback(|| async { ApiError::not_found() })
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn(in_time))
+        .layer(compression())
         .layer(middleware::from_fn_with_state(cors, finish))
+}
+
+/// Answers are compressed for who accepts that, but for what is too short to gain by it. A list that is sent in
+/// pieces is compressed piece by piece.
+fn compression() -> CompressionLayer<impl Predicate> {
+    const NO_GAIN: NotForContentType = NotForContentType::IMAGES;
+    CompressionLayer::new()
+        // Most of what there is to gain, at a fraction of the processor time.
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(HTTP_COMPRESSED_MIN_BYTES).and(NO_GAIN))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

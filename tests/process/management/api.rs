@@ -472,3 +472,31 @@ async fn an_argument_is_changed_without_declaring_again() {
     assert_eq!(shown["arguments"], json!({}));
     server.broker.stop();
 }
+
+#[tokio::test]
+async fn a12_long_answers_are_compressed_for_who_accepts_it() {
+    let server = Server::start();
+    for number in 0..300 {
+        let path = format!("/api/queues/%2F/a-queue-of-many-{number:03}");
+        assert_eq!(server.put(&path, json!({})).await, 201);
+    }
+    let columns = "columns=name,durable,arguments";
+    // A page, and a list that is sent in pieces.
+    for path in ["/api/queues?page=1&page_size=200&", "/api/queues?"] {
+        let path = format!("{path}{columns}");
+        let plain = server.get(&path).await;
+        let (headers, octets) = server.zipped(&path).await;
+        assert_eq!(headers["content-encoding"], "gzip", "{path}");
+        assert_eq!(headers["vary"], "accept, accept-encoding, origin");
+        assert!(!headers.contains_key("content-length"), "{path}");
+        let mut text = String::new();
+        let unzipped = flate2::read::GzDecoder::new(&octets[..]).read_to_string(&mut text);
+        unzipped.unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), plain);
+        assert!(octets.len() * 5 < text.len(), "{} octets", octets.len());
+    }
+    let (headers, octets) = server.zipped("/api/whoami").await;
+    assert!(!headers.contains_key("content-encoding"), "too short");
+    assert!(octets.starts_with(b"{"));
+    server.broker.stop();
+}

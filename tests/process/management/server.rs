@@ -90,6 +90,17 @@ impl Server {
         self.client.get(url).send().await.unwrap()
     }
 
+    /// A request of guest's that takes gzip: the headers and the octets of the answer.
+    pub(crate) async fn zipped(&self, path: &str) -> (reqwest::header::HeaderMap, Vec<u8>) {
+        let url = format!("{}{path}", self.http);
+        let request = self.client.get(url).basic_auth("guest", Some("guest"));
+        let request = request.header("accept-encoding", "gzip");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let headers = response.headers().clone();
+        (headers, response.bytes().await.unwrap().to_vec())
+    }
+
     pub(crate) async fn scrape(&self, path: &str) -> String {
         let url = format!("{}{path}", self.metrics);
         let response = self.client.get(url).send().await.unwrap();
