@@ -16,9 +16,9 @@ pub struct QueueSet {
 }
 
 impl QueueSet {
-    /// The queues in the order of their names.
-    pub fn in_order(&self) -> impl DoubleEndedIterator<Item = &QueueRef> {
-        self.in_order.values()
+    /// The queues with their names, in the order of these. A name is at hand without a look at its queue.
+    pub fn in_order(&self) -> impl DoubleEndedIterator<Item = (&Name, &QueueRef)> {
+        self.in_order.iter()
     }
 
     pub(super) fn insert(&mut self, queue: QueueRef) {

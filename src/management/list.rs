@@ -43,48 +43,60 @@ pub(super) trait Item: Send {
     }
 }
 
-/// What items are made of, in the order of [`Item::order`].
+/// What an item is made of. It tells what lists go by, so that of very many only those of a page become items.
+pub(super) trait Source: Copy {
+    /// What is made of it.
+    type Item: Item + 'static;
+
+    /// As [`Item::name`].
+    fn name(&self) -> &str;
+
+    /// As [`Item::key`].
+    fn key(&self, path: &str) -> Option<Key>;
+
+    /// The item.
+    fn item(self) -> Self::Item;
+}
+
+/// The sources of a list, in the order of [`Item::order`].
 pub(super) struct Ordered<S> {
     /// How many there are.
     pub(super) total: usize,
     /// Whether that is the order of names, too.
     pub(super) by_name: bool,
     /// They.
-    pub(super) source: S,
+    pub(super) sources: S,
 }
 
-/// Answers with the items that the query wants. A page in the order of the source makes only its own items:
-/// `name` tells what the filter is held against, `item` makes one.
+/// Answers with the items that the query wants. A page makes only its own items, whatever it is sorted by.
 ///
 /// # Errors
 /// 400 if there is no such page.
-pub(super) fn list_in_order<S, I: Item + 'static>(
+pub(super) fn list_in_order<S: Source>(
     ordered: Ordered<impl DoubleEndedIterator<Item = S>>,
-    name: impl Fn(&S) -> &str,
-    item: impl Fn(S) -> I,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
     let Ordered {
         total,
         by_name,
-        source,
+        sources,
     } = ordered;
     let matches = |source: &S| {
         let filter = query.name.as_ref();
-        filter.is_none_or(|filter| filter.is_match(name(source)))
+        filter.is_none_or(|filter| filter.is_match(source.name()))
     };
-    let found = source.filter(matches);
-    let is_own = query
-        .sort
-        .as_deref()
-        .is_none_or(|by| by_name && by == "name");
-    let page = match query.page {
-        Some(page) if is_own => page,
-        _ => {
-            let items = found.map(item).collect();
-            return shown(total, items, query);
-        }
+    let found = sources.filter(matches);
+    let Some(page) = query.page else {
+        let items = found.map(S::item).collect();
+        return shown(total, items, query);
     };
+    let sort = query.sort.as_deref();
+    if let Some(path) = sort.filter(|&by| !(by_name && by == "name")) {
+        let (filtered, sorted) = Sorted::by(path, query.descending, page).of(found);
+        let on_page = sorted.into_iter().skip(page.first());
+        let on_page = on_page.map(|source| source.item().json(&query.columns));
+        return answer(total, filtered, page, on_page.collect());
+    }
     let found: Box<dyn Iterator<Item = S>> = match query.descending {
         true => Box::new(found.rev()),
         false => Box::new(found),
@@ -93,7 +105,7 @@ pub(super) fn list_in_order<S, I: Item + 'static>(
     let mut filtered = 0;
     for source in found {
         if filtered >= page.first() && on_page.len() < page.size {
-            on_page.push(item(source).json(&query.columns));
+            on_page.push(source.item().json(&query.columns));
         }
         filtered += 1;
         // Without a filter it is known how many follow.
@@ -135,6 +147,81 @@ fn shown<I: Item + 'static>(
     let shown = items.iter().skip(page.first()).take(page.size);
     let shown = shown.map(|item| item.json(&query.columns)).collect();
     answer(total, filtered, page, shown)
+}
+
+/// A selection of the first few of a list in another order than its own.
+struct Sorted<'q> {
+    path: &'q str,
+    column: Columns,
+    descending: bool,
+    /// How many are wanted.
+    needed: usize,
+}
+
+/// A source with what it is sorted by, and its place in the order of its own.
+type Ranked<S> = (Key, usize, S);
+
+impl<'q> Sorted<'q> {
+    /// The pages up to this one.
+    fn by(path: &'q str, descending: bool, page: Page) -> Self {
+        Sorted {
+            path,
+            column: Columns::parse(path),
+            descending,
+            needed: page.first().saturating_add(page.size),
+        }
+    }
+
+    fn key<S: Source>(&self, source: S) -> Key {
+        if self.path == "name" {
+            return Key::Absent;
+        }
+        let quick = source.key(self.path);
+        quick.unwrap_or_else(|| Key::of(&source.item().json(&self.column), self.path))
+    }
+
+    fn compare<S: Source>(&self, (a, i, x): &Ranked<S>, (b, j, y): &Ranked<S>) -> Ordering {
+        let by_name = || match self.path {
+            "name" => x.name().cmp(y.name()),
+            _ => Ordering::Equal,
+        };
+        let order = a.cmp(b).then_with(by_name).then_with(|| i.cmp(j));
+        match self.descending {
+            true => order.reverse(),
+            false => order,
+        }
+    }
+
+    /// How many sources there are, and the first of them. No more than twice as many as are wanted are kept
+    /// at a time.
+    fn of<S: Source>(&self, sources: impl Iterator<Item = S>) -> (usize, Vec<S>) {
+        let compare = |a: &Ranked<S>, b: &Ranked<S>| self.compare(a, b);
+        let last = self.needed.saturating_sub(1);
+        let mut kept: Vec<Ranked<S>> = Vec::new();
+        // Once there are enough: what comes behind this one need not be kept.
+        let mut bounded = false;
+        let mut count = 0;
+        for source in sources {
+            let ranked = (self.key(source), count, source);
+            count += 1;
+            let bound = kept.get(last).filter(|_| bounded);
+            if bound.is_some_and(|bound| compare(&ranked, bound).is_gt()) {
+                continue;
+            }
+            kept.push(ranked);
+            if kept.len() >= self.needed.saturating_mul(2) {
+                kept.select_nth_unstable_by(last, compare);
+                kept.truncate(self.needed);
+                bounded = true;
+            }
+        }
+        kept.sort_unstable_by(compare);
+        kept.truncate(self.needed);
+        (
+            count,
+            kept.into_iter().map(|(_, _, source)| source).collect(),
+        )
+    }
 }
 
 /// The page that has these items.
@@ -266,8 +353,21 @@ mod tests {
     use crate::management::query::Params;
     use axum::extract::FromRequestParts;
 
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     struct Thing(String, i64);
+
+    impl Source for &Thing {
+        type Item = Thing;
+        fn name(&self) -> &str {
+            &self.0
+        }
+        fn key(&self, path: &str) -> Option<Key> {
+            (path == "n.quick").then_some(Key::Number(self.1 as f64))
+        }
+        fn item(self) -> Thing {
+            self.clone()
+        }
+    }
 
     impl Item for Thing {
         fn name(&self) -> &str {
@@ -279,7 +379,7 @@ mod tests {
         fn fill(&self, object: &mut Object<'_>) {
             object
                 .put("name", self.0.as_str())
-                .put("n", json!({ "rate": self.1 }));
+                .put("n", json!({ "rate": self.1, "quick": self.1 }));
         }
     }
 
@@ -308,10 +408,9 @@ mod tests {
         let ordered = Ordered {
             total: items.len(),
             by_name: true,
-            source: items.into_iter(),
+            sources: items.iter(),
         };
-        let query = ListQuery::read(&params)?;
-        let response = list_in_order(ordered, |thing| thing.name(), |thing| thing, query)?;
+        let response = list_in_order(ordered, ListQuery::read(&params)?)?;
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
         Ok(serde_json::from_slice(&body.unwrap()).unwrap())
     }
@@ -324,9 +423,17 @@ mod tests {
             "sort_reverse=true",
             "sort=name&sort_reverse=true",
             "sort=n.rate",
+            "sort=n.quick&sort_reverse=true",
+            "sort=nothing",
         ] {
             for filter in ["", "name=t0001", "name=none"] {
-                for page in ["", "page=1&page_size=150", "page=3&page_size=40", "page=9"] {
+                for page in [
+                    "",
+                    "page=1&page_size=150",
+                    "page=3&page_size=40",
+                    "page=9",
+                    "page=1&page_size=1",
+                ] {
                     let query = format!("{sort}&{filter}&{page}");
                     let mut items = things(1000);
                     let expected = ask(things(1000), &query).await.map_err(|e| e.reason);

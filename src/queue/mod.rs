@@ -15,6 +15,7 @@ mod browse;
 mod consumer;
 mod entry;
 mod lane;
+mod levels;
 mod load;
 mod machine;
 mod moving;
@@ -38,10 +39,11 @@ pub use browse::{Cursor, MessageId, NotAnId, PageAhead, Seen, View};
 pub use consumer::{
     ConsumerInfo, ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, Slot,
 };
+pub use levels::Levels;
 pub use load::{Load, Wanted};
 pub use machine::Queue;
 pub use options::{DeadLetter, DeathReason, Overflow, QueueKind, QueueOptions};
 pub use outcome::{Admission, Dead, Effects, Got, SubscribeError};
 pub use retry::{DelayedRetry, Requeue};
-pub use shared::{QueueRef, QueueSpec, Settings, WeakQueue};
+pub use shared::{QueueGuard, QueueRef, QueueSpec, Settings, WeakQueue};
 pub use tally::{QueueCounts, QueueSample, Tally};

@@ -1,8 +1,9 @@
-//! The handle by which the broker shares a queue: identity, what it was declared as, and its lock.
+//! The handle by which the broker shares a queue: identity, what it was declared as, its lock, and its levels, which
+//! can be read without the lock.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
@@ -10,6 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::levels::Levels;
 use super::{Queue, QueueKind, QueueOptions};
 use crate::base::{ConnectionId, Durability, Name, QueueId, Quota};
 use crate::message::Message;
@@ -86,6 +88,7 @@ struct SharedQueue {
     quota: Quota,
     /// The durability of its options: its place among all, from 1; 0 if there is none.
     durability: AtomicU8,
+    levels: Levels,
     state: Mutex<Queue>,
 }
 
@@ -109,6 +112,7 @@ impl QueueRef {
             quota,
             durability: place(options.durability).into(),
             settings: ArcSwap::new(settings),
+            levels: Levels::default(),
             state: Mutex::new(state),
         }))
     }
@@ -145,8 +149,41 @@ impl QueueRef {
     }
 
     /// Owns the queue until the guard is dropped. Hold it for one batch, never over an await.
-    pub fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.state.lock()
+    pub fn lock(&self) -> QueueGuard<'_> {
+        QueueGuard {
+            state: self.0.state.lock(),
+            levels: &self.0.levels,
+        }
+    }
+
+    /// How it stands, as it was when the lock was last given back. For whoever looks at very many queues.
+    pub fn levels(&self) -> &Levels {
+        &self.0.levels
+    }
+}
+
+/// A queue, owned. When it is given back its levels are shown.
+pub struct QueueGuard<'q> {
+    state: MutexGuard<'q, Queue>,
+    levels: &'q Levels,
+}
+
+impl Deref for QueueGuard<'_> {
+    type Target = Queue;
+    fn deref(&self) -> &Queue {
+        &self.state
+    }
+}
+
+impl DerefMut for QueueGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Queue {
+        &mut self.state
+    }
+}
+
+impl Drop for QueueGuard<'_> {
+    fn drop(&mut self) {
+        self.levels.show(&self.state);
     }
 }
 

@@ -78,6 +78,11 @@ impl Tally {
         self.0.get_or_insert_default()
     }
 
+    /// Whether anything has been counted.
+    pub fn is_used(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// What has been counted.
     pub fn counts(&self) -> QueueCounts {
         self.0

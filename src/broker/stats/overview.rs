@@ -1,6 +1,6 @@
 //! Sums over the whole broker or one vhost.
 //!
-//! Owns what is summed up. A sum looks at each queue and channel in turn.
+//! Owns what is summed up. A sum looks at each queue and channel in turn, at queues without their locks.
 
 use std::sync::Arc;
 
@@ -21,30 +21,20 @@ pub struct OverviewSample {
     pub traffic: Traffic,
     /// What channels did.
     pub channels: ChannelCounts,
-    /// What classic queues did.
-    pub classic: QueueCounts,
-    /// What quorum queues did.
-    pub quorum: QueueCounts,
 }
 
 impl OverviewSample {
     /// Adds a queue. How many consumers it has.
     pub(super) fn add_queue(&mut self, queue: &QueueRef) -> usize {
-        let state = queue.lock();
-        self.ready += state.ready_len() as u64;
-        self.unacked += state.unacked_len() as u64;
-        match queue.kind {
-            QueueKind::Classic => self.classic += state.tally().counts(),
-            QueueKind::Quorum => self.quorum += state.tally().counts(),
-        }
-        state.consumers_len()
+        let levels = queue.levels();
+        self.ready += levels.ready();
+        self.unacked += levels.unacked();
+        usize::try_from(levels.consumers()).unwrap_or(usize::MAX)
     }
 
-    fn add_ended(&mut self, mut ended: EndedCounts) {
+    fn add_ended(&mut self, ended: &EndedCounts) {
         self.traffic += ended.traffic;
         self.channels += ended.channels;
-        self.classic += *ended.queues(QueueKind::Classic);
-        self.quorum += *ended.queues(QueueKind::Quorum);
     }
 
     /// Adds another vhost's.
@@ -53,15 +43,12 @@ impl OverviewSample {
         self.unacked += other.unacked;
         self.traffic += other.traffic;
         self.channels += other.channels;
-        self.classic += other.classic;
-        self.quorum += other.quorum;
     }
 
-    /// What connections and channels of a vhost did, also those that have ended. Queues, but for
-    /// those that were deleted, are not in it.
+    /// What connections and channels of a vhost did, also those that have ended.
     pub(super) fn of_clients(broker: &Broker, vhost: &Vhost) -> Self {
         let mut sum = OverviewSample::default();
-        sum.add_ended(*vhost.ended.counts.lock());
+        sum.add_ended(&vhost.ended.counts.lock());
         for connection in broker.connections() {
             if connection
                 .details()
@@ -141,6 +128,20 @@ impl Broker {
             objects,
             history: self.course.vhost(vhost.name()),
         }
+    }
+
+    /// What all queues of a kind did, also those that were deleted. Takes the lock of each.
+    pub fn queue_counts(&self, kind: QueueKind) -> QueueCounts {
+        let mut sum = QueueCounts::default();
+        for vhost in self.vhosts() {
+            sum += *vhost.ended.counts.lock().queues(kind);
+            let topology = vhost.topology();
+            let queues = topology.queues.values();
+            for queue in queues.filter(|q| q.kind == kind && q.levels().is_used()) {
+                sum += queue.lock().tally().counts();
+            }
+        }
+        sum
     }
 
     fn vhost_sample(&self, vhost: &Vhost, objects: &mut ObjectTotals) -> OverviewSample {

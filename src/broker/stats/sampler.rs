@@ -116,11 +116,12 @@ impl Broker {
         let vhosts = self.vhosts();
         for vhost in &vhosts {
             let mut sum = OverviewSample::of_clients(self, vhost);
-            for (number, queue) in vhost.queues().into_iter().enumerate() {
-                if queue.lock().sample(now_ms, queues.tiers()) {
+            let topology = vhost.topology();
+            for (number, queue) in topology.queues.values().enumerate() {
+                if queue.levels().is_used() && queue.lock().sample(now_ms, queues.tiers()) {
                     queues.spend();
                 }
-                sum.add_queue(&queue);
+                sum.add_queue(queue);
                 if number % YIELD_AFTER == YIELD_AFTER - 1 {
                     tokio::task::yield_now().await;
                 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::history::per_second;
 use crate::broker::stats::{ConnectionDetails, QueueView};
-use crate::queue::QueueCounts;
+use crate::queue::{QueueCounts, QueueKind};
 
 fn details(user: &str) -> ConnectionDetails {
     ConnectionDetails {
@@ -39,6 +39,11 @@ fn a_queue_shows_what_became_of_its_messages() {
     let view = QueueView::of(&queue);
     assert_eq!((view.ready, view.ready_bytes), (2, 2));
     assert_eq!((view.unacked, view.unacked_bytes), (2, 4));
+    let levels = |queue: &QueueRef| {
+        let levels = queue.levels();
+        (levels.ready(), levels.unacked(), levels.consumers())
+    };
+    assert_eq!(levels(&queue), (2, 2, 0), "without its lock");
     let settle = |slot: Slot, how| {
         let settled = bench
             .vhost
@@ -54,6 +59,9 @@ fn a_queue_shows_what_became_of_its_messages() {
     let view = QueueView::of(&queue);
     assert_eq!((view.ready, view.unacked, view.unacked_bytes), (0, 0, 0));
     assert_eq!(view.consumers, 1);
+    assert_eq!(levels(&queue), (0, 0, 1));
+    assert!(queue.levels().is_used());
+    assert!(!bench.declare("unused", |_| ()).levels().is_used());
     let expected = QueueCounts {
         published: 5,
         got: 2,
@@ -116,17 +124,15 @@ async fn rates_come_from_samples_and_sums_outlive_what_they_are_of() {
         .history
         .window(11_000, 60_000, 5_000);
     assert_eq!(window.len(), 3);
-    let grown = per_second(&[window[0], window[1]], |s| s.classic.published);
+    let grown = per_second(&[window[0], window[1]], |s| s.ready);
     assert_eq!(grown, 10.0);
     let deleted = bench
         .vhost
         .delete_queue(&"q".into(), DeleteIf::default(), HERE);
     assert_eq!(deleted.unwrap().value, 51);
     let overview = bench.broker.overview();
-    assert_eq!(
-        (overview.now.ready, overview.now.classic.published),
-        (0, 51)
-    );
+    let counts = bench.broker.queue_counts(QueueKind::Classic);
+    assert_eq!((overview.now.ready, counts.published), (0, 51));
     assert_eq!(overview.objects.queues, 0);
     let counters = bench.broker.counters();
     assert_eq!(counters.queues_created.get(), 1);

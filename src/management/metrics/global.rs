@@ -7,7 +7,7 @@ use super::super::node::Process;
 use super::super::version::{RABBITMQ, WARREN};
 use super::{Kind, Labels, Metric, Page};
 use crate::broker::stats::{BrokerCounters, ChannelCounts, ObjectTotals};
-use crate::queue::QueueCounts;
+use crate::queue::{QueueCounts, QueueKind};
 
 /// Which software this is, and which node.
 pub(super) fn identity(page: &mut Page<'_>, context: &Context) -> fmt::Result {
@@ -225,8 +225,14 @@ pub(super) fn messages(page: &mut Page<'_>, context: &Context) -> fmt::Result {
         labels
     };
     let types = [
-        (by_type("classic"), sum.classic),
-        (by_type("quorum"), sum.quorum),
+        (
+            by_type("classic"),
+            context.broker.queue_counts(QueueKind::Classic),
+        ),
+        (
+            by_type("quorum"),
+            context.broker.queue_counts(QueueKind::Quorum),
+        ),
     ];
     page.write(BY_QUEUE_TYPE, &types)?;
     let mut deaths = Vec::new();

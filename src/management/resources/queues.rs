@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::access::{Access, Management};
 use super::super::body::Fields;
-use super::super::list::{Item, Key, Ordered, list_in_order};
+use super::super::list::{Item, Key, Ordered, Source, list_in_order};
 use super::super::node::Node;
 use super::super::object::{Columns, Object};
 use super::super::query::{self, ListQuery, Params};
@@ -26,7 +26,7 @@ use crate::base::reply::ApiError;
 use crate::base::{Access as Right, ConnectionId, Name, Resource};
 use crate::broker::stats::QueueView;
 use crate::broker::{DeleteIf, QueueDeclaration, Vhost};
-use crate::queue::{ConsumerInfo, Queue, QueueCounts, QueueKind, QueueRef, QueueSample};
+use crate::queue::{ConsumerInfo, QueueCounts, QueueKind, QueueRef, QueueSample};
 
 struct QueueItem {
     queue: QueueRef,
@@ -45,17 +45,7 @@ impl Item for QueueItem {
     }
 
     fn key(&self, path: &str) -> Option<Key> {
-        let number = |n: u64| Some(Key::Number(n as f64));
-        let state = |of: fn(&Queue) -> usize| number(of(&self.queue.lock()) as u64);
-        match path {
-            "vhost" => Some(Key::Other(self.queue.vhost.to_string())),
-            "messages" => state(|q| q.ready_len() + q.unacked_len()),
-            "messages_ready" => state(Queue::ready_len),
-            "messages_unacknowledged" => state(Queue::unacked_len),
-            "message_bytes_ready" => state(Queue::ready_bytes),
-            "consumers" => state(Queue::consumers_len),
-            _ => self.rate_key(path),
-        }
+        key(&self.queue, path)
     }
 
     fn fill(&self, object: &mut Object<'_>) {
@@ -108,24 +98,43 @@ const LOOKED_AT: [&str; 14] = [
     "exclusive_consumer_tag",
 ];
 
-impl QueueItem {
-    /// The key of a rate such as `message_stats.publish_details.rate`.
-    fn rate_key(&self, path: &str) -> Option<Key> {
-        let stat = path.strip_prefix("message_stats.")?;
-        let name = stat.strip_suffix("_details.rate")?;
-        let field = QUEUE_STATS.iter().find(|field| field.name == name)?;
-        let state = self.queue.lock();
-        let tally = state.tally();
-        // As in JSON: no statistics where nothing has been counted.
-        if tally.counts() == QueueCounts::default() {
-            return Some(Key::Absent);
-        }
-        let recent = tally.history().and_then(History::last_two);
-        Some(Key::Number(
-            recent.map_or(0.0, |two| per_second(&two, field.of)),
-        ))
+/// What a queue is sorted by, most often without its lock.
+fn key(queue: &QueueRef, path: &str) -> Option<Key> {
+    let number = |n: u64| Some(Key::Number(n as f64));
+    let levels = queue.levels();
+    match path {
+        "vhost" => Some(Key::Other(queue.vhost.to_string())),
+        "messages" => number(levels.ready() + levels.unacked()),
+        "messages_ready" => number(levels.ready()),
+        "messages_unacknowledged" => number(levels.unacked()),
+        "message_bytes_ready" if levels.ready() == 0 => number(0),
+        "message_bytes_ready" => number(queue.lock().ready_bytes() as u64),
+        "consumers" => number(levels.consumers()),
+        _ => rate_key(queue, path),
     }
+}
 
+/// The key of a rate such as `message_stats.publish_details.rate`.
+fn rate_key(queue: &QueueRef, path: &str) -> Option<Key> {
+    let stat = path.strip_prefix("message_stats.")?;
+    let name = stat.strip_suffix("_details.rate")?;
+    let field = QUEUE_STATS.iter().find(|field| field.name == name)?;
+    if !queue.levels().is_used() {
+        return Some(Key::Absent);
+    }
+    let state = queue.lock();
+    let tally = state.tally();
+    // As in JSON: no statistics where nothing has been counted.
+    if tally.counts() == QueueCounts::default() {
+        return Some(Key::Absent);
+    }
+    let recent = tally.history().and_then(History::last_two);
+    Some(Key::Number(
+        recent.map_or(0.0, |two| per_second(&two, field.of)),
+    ))
+}
+
+impl QueueItem {
     fn fill_state(&self, object: &mut Object<'_>) {
         let view = QueueView::of(&self.queue);
         let now = QueueSample {
@@ -160,6 +169,35 @@ impl QueueItem {
     }
 }
 
+/// A queue of a listing.
+#[derive(Clone, Copy)]
+struct Listed<'t> {
+    name: &'t Name,
+    queue: &'t QueueRef,
+    node: &'t Arc<Node>,
+    windows: Windows,
+}
+
+impl Source for Listed<'_> {
+    type Item = QueueItem;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn key(&self, path: &str) -> Option<Key> {
+        key(self.queue, path)
+    }
+
+    fn item(self) -> QueueItem {
+        QueueItem {
+            queue: self.queue.clone(),
+            node: Arc::clone(self.node),
+            windows: self.windows,
+        }
+    }
+}
+
 /// Lists the queues of these vhosts, which are in the order of their names.
 fn list_of(
     context: &Context,
@@ -167,18 +205,19 @@ fn list_of(
     query: ListQuery,
 ) -> Result<Response, ApiError> {
     let topologies: Vec<_> = vhosts.iter().map(|vhost| vhost.topology()).collect();
+    let (node, windows) = (&context.node, query.windows);
+    let queues = topologies.iter().flat_map(|t| t.queues.in_order());
     let ordered = Ordered {
         total: topologies.iter().map(|t| t.queues.len()).sum(),
         by_name: vhosts.len() == 1,
-        source: topologies.iter().flat_map(|t| t.queues.in_order()),
+        sources: queues.map(|(name, queue)| Listed {
+            name,
+            queue,
+            node,
+            windows,
+        }),
     };
-    let windows = query.windows;
-    let item = |queue: &QueueRef| QueueItem {
-        queue: queue.clone(),
-        node: Arc::clone(&context.node),
-        windows,
-    };
-    list_in_order(ordered, |queue| queue.name.as_str(), item, query)
+    list_in_order(ordered, query)
 }
 
 /// A queue of a vhost.
