@@ -137,7 +137,7 @@ fn set_environment() {
     const NOWHERE: &str = "/dev/null";
     const ALLOCATOR: [(&str, &str); 3] = [
         ("MIMALLOC_ALLOW_THP", "0"),
-        ("MIMALLOC_PURGE_DELAY", "100"),
+        ("MIMALLOC_PURGE_DELAY", "0"),
         ("MIMALLOC_PAGE_RECLAIM_ON_FREE", "-1"),
     ];
     if std::env::var_os("PATH").is_some_and(|path| path == NOWHERE) {
