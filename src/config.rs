@@ -147,6 +147,17 @@ pub enum Stamp {
     Overwrite,
 }
 
+impl Stamp {
+    /// Whether it is noted in a message in which the client has set it, or not.
+    pub fn sets(self, is_there: bool) -> bool {
+        match self {
+            Stamp::Off => false,
+            Stamp::Keep => !is_there,
+            Stamp::Overwrite => true,
+        }
+    }
+}
+
 /// When a persistent message is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -4,7 +4,7 @@
 
 use crate::base::{clock, host};
 use crate::codec::{Properties, PropertyPatch, TableBuilder, Value};
-use crate::config::{Interceptors, Stamp};
+use crate::config::Interceptors;
 use crate::message::Message;
 
 /// When a message came, in ms since 1970.
@@ -37,13 +37,12 @@ impl Stamps {
     fn at(&self, message: &Message, now_ms: u64) -> Message {
         let properties = Properties::trusted(message.properties_bytes());
         let theirs = properties.headers().unwrap_or_default();
-        let sets = |stamp: Stamp, name: &str| match stamp {
-            Stamp::Off => false,
-            Stamp::Keep => theirs.get(name).is_none(),
-            Stamp::Overwrite => true,
-        };
-        let timestamp = sets(self.wanted.timestamp, TIMESTAMP);
-        let routed_by = sets(self.wanted.routing_node, ROUTED_BY);
+        let Interceptors {
+            timestamp: time,
+            routing_node: node,
+        } = self.wanted;
+        let timestamp = time.sets(theirs.get(TIMESTAMP).is_some());
+        let routed_by = node.sets(theirs.get(ROUTED_BY).is_some());
         let mut headers = TableBuilder::new();
         for (name, value) in theirs {
             let ours = timestamp && name == TIMESTAMP.as_bytes()
@@ -64,12 +63,7 @@ impl Stamps {
             patch = patch.headers(headers.view());
         }
         // The property has seconds. Those of a client stay, unless told otherwise.
-        let has_time = properties.timestamp().is_some();
-        if match self.wanted.timestamp {
-            Stamp::Off => false,
-            Stamp::Keep => !has_time,
-            Stamp::Overwrite => true,
-        } {
+        if time.sets(properties.timestamp().is_some()) {
             patch = patch.timestamp(now_ms / 1000);
         }
         message.with_properties(patch.apply(&properties).raw())
@@ -79,6 +73,7 @@ impl Stamps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Stamp;
     use crate::message::Facts;
 
     const NOW_MS: u64 = 1_700_000_000_123;

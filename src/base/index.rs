@@ -42,6 +42,21 @@ pub struct Described {
     pub ttl_ms: Option<u64>,
 }
 
+impl Described {
+    /// The entry of a message that was published, and has not been delivered.
+    pub fn entry(self, pos: LogPos, stamped_ms: u64) -> IndexEntry {
+        IndexEntry {
+            pos,
+            stamped_ms,
+            ttl_ms: self.ttl_ms,
+            body_bytes: self.body_bytes,
+            failed_deliveries: 0,
+            priority: self.priority,
+            redelivered: false,
+        }
+    }
+}
+
 /// Which places of a page are gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed(Option<Box<[u64; PAGE_LEN / 64]>>);

@@ -270,13 +270,8 @@ fn restore_pages(
                 };
                 if let Some(described) = describe(publish.message) {
                     let entry = IndexEntry {
-                        pos,
-                        stamped_ms: publish.stamped_ms,
-                        ttl_ms: described.ttl_ms,
-                        body_bytes: described.body_bytes,
-                        failed_deliveries: 0,
-                        priority: described.priority,
                         redelivered: true,
+                        ..described.entry(pos, publish.stamped_ms)
                     };
                     places.publish(entry, pages);
                 }

@@ -79,15 +79,7 @@ impl Replay {
 
     pub(crate) fn publish(&mut self, pos: LogPos, publish: &Publish<'_>, described: Described) {
         for queue in publish.queue_ids() {
-            let entry = IndexEntry {
-                pos,
-                stamped_ms: publish.stamped_ms,
-                ttl_ms: described.ttl_ms,
-                body_bytes: described.body_bytes,
-                failed_deliveries: 0,
-                priority: described.priority,
-                redelivered: false,
-            };
+            let entry = described.entry(pos, publish.stamped_ms);
             let queue = self.queues.entry(queue).or_default();
             if pos >= queue.from {
                 queue.publish(entry, &mut self.pages);

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tempfile::TempDir;
 
 use crate::complaint;
@@ -108,4 +111,42 @@ fn the_data_directory_is_warren_data_where_it_was_started() {
         .current_dir(dir.path());
     Broker::run(command).stop();
     assert!(dir.path().join("warren-data/FORMAT").exists());
+}
+
+/// A5.9, from the file to what a consumer sees.
+#[tokio::test]
+async fn a5_9_what_is_to_be_noted_is_in_the_message() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("w.toml");
+    fs::write(
+        &path,
+        "[interceptors]\ntimestamp = \"keep\"\nrouting_node = \"overwrite\"\n",
+    )
+    .unwrap();
+    let mut command = warren();
+    command.args(["--listen", "127.0.0.1:0", "--management", "off"]);
+    command.args(["--metrics", "off", "--config"]).arg(&path);
+    command.arg("--data-dir").arg(dir.path().join("data"));
+    let broker = Broker::run(command);
+    let uri = broker.uri("");
+    let connecting = Connection::connect(&uri, ConnectionProperties::default());
+    let connection = connecting.await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let (declared, table) = (QueueDeclareOptions::default(), FieldTable::default());
+    channel
+        .queue_declare("q".into(), declared, table)
+        .await
+        .unwrap();
+    let properties = BasicProperties::default().with_timestamp(7);
+    let options = BasicPublishOptions::default();
+    let published = channel.basic_publish("".into(), "q".into(), options, b"m", properties);
+    published.await.unwrap();
+    let get = channel.basic_get("q".into(), BasicGetOptions { no_ack: true });
+    let message = get.await.unwrap().unwrap();
+    assert_eq!(message.delivery.data, b"m");
+    assert_eq!(*message.properties.timestamp(), Some(7));
+    let headers = message.properties.headers().as_ref().unwrap().inner();
+    assert!(headers.contains_key("timestamp_in_ms"), "{headers:?}");
+    assert!(headers.contains_key("x-routed-by"), "{headers:?}");
+    broker.stop();
 }

@@ -6,7 +6,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::complaint;
+use crate::complaint_of;
 use crate::support::{Broker, warren};
 
 const RABBITMQ: &str = include_str!("../data/rabbitmq-3.10.8-definitions.json");
@@ -17,19 +17,8 @@ fn a11_a_broker_does_not_start_with_definitions_that_have_a_fault() {
     let file = dir.path().join("definitions.json");
     fs::write(&file, r#"{"queues": [{"name": "q", "vhost": "nope"}]}"#).unwrap();
     let data = dir.path().join("data");
-    let flags = [
-        "--listen",
-        "127.0.0.1:0",
-        "--management",
-        "off",
-        "--metrics",
-        "off",
-        "--data-dir",
-        data.to_str().unwrap(),
-        "--load-definitions",
-        file.to_str().unwrap(),
-    ];
-    let line = complaint(&flags, 1);
+    let load = ["--load-definitions", file.to_str().unwrap()];
+    let line = complaint_of(&data, &load);
     assert!(
         line.ends_with("queues[0] 'q': virtual host 'nope' does not exist"),
         "{line}"

@@ -18,6 +18,7 @@ mod start;
 mod support;
 mod warrenctl;
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use support::{Broker, warren};
@@ -45,4 +46,11 @@ fn complaint(flags: &[&str], code: i32) -> String {
     assert_eq!(lines.len(), 1, "{log:?}");
     assert_eq!(log.last(), lines.first().copied(), "nothing follows it");
     lines[0].clone()
+}
+
+/// The same of a broker that would run on a data directory, with exit code 1.
+fn complaint_of(data: &Path, more: &[&str]) -> String {
+    let own = ["--listen", "127.0.0.1:0", "--management", "off"];
+    let rest = ["--metrics", "off", "--data-dir", data.to_str().unwrap()];
+    complaint(&[&own, &rest, more].concat(), 1)
 }

@@ -11,7 +11,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tempfile::TempDir;
 
-use crate::complaint;
+use crate::complaint_of;
 use crate::support::{Broker, warren};
 
 async fn channel(broker: &Broker) -> (Connection, Channel) {
@@ -91,17 +91,7 @@ fn damage_is_refused_repaired_and_the_rest_is_there() {
     let body = octets.windows(9).position(|part| part == b"order 007");
     octets[body.unwrap()] ^= 1;
     fs::write(&log, octets).unwrap();
-    let flags = [
-        "--listen",
-        "127.0.0.1:0",
-        "--management",
-        "off",
-        "--metrics",
-        "off",
-        "--data-dir",
-        data.to_str().unwrap(),
-    ];
-    let line = complaint(&flags, 1);
+    let line = complaint_of(&data, &[]);
     assert!(
         line.contains("00000001.wal is damaged at offset "),
         "{line}"
@@ -113,7 +103,7 @@ fn damage_is_refused_repaired_and_the_rest_is_there() {
     let lost = r#"queue "orders" in vhost "/": 1 messages lost, 19 kept"#;
     assert!(said.contains(lost), "{said}");
     assert!(said.contains("Nothing was changed"), "{said}");
-    assert_eq!(complaint(&flags, 1), line);
+    assert_eq!(complaint_of(&data, &[]), line);
 
     let (code, said) = repair(&data, &["--apply"]);
     assert_eq!(code, Some(0), "{said}");

@@ -1,11 +1,12 @@
 //! What keeps the broker from starting: one clear line each, and exit code 1.
 
 use std::net::TcpListener;
+use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::complaint;
 use crate::support::Broker;
+use crate::{complaint, complaint_of};
 
 #[test]
 fn a_port_in_use() {
@@ -36,17 +37,7 @@ fn an_address_that_is_not_this_machines() {
 
 #[test]
 fn a_data_directory_that_cannot_be() {
-    let flags = [
-        "--listen",
-        "127.0.0.1:0",
-        "--management",
-        "off",
-        "--metrics",
-        "off",
-        "--data-dir",
-        "/dev/null/data",
-    ];
-    let line = complaint(&flags, 1);
+    let line = complaint_of(Path::new("/dev/null/data"), &[]);
     assert!(line.contains("/dev/null/data"), "{line}");
     assert!(line.contains("Not a directory"), "{line}");
 }
@@ -56,17 +47,7 @@ fn a_data_directory_that_is_a_file() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    let flags = [
-        "--listen",
-        "127.0.0.1:0",
-        "--management",
-        "off",
-        "--metrics",
-        "off",
-        "--data-dir",
-        file.to_str().unwrap(),
-    ];
-    let line = complaint(&flags, 1);
+    let line = complaint_of(&file, &[]);
     assert!(line.contains(file.to_str().unwrap()), "{line}");
     assert_eq!(std::fs::read(&file).unwrap(), b"x");
 }

@@ -130,6 +130,15 @@ fn some_log(seed: u64) -> Written {
     (io, rows, messages(&now), ever)
 }
 
+/// A disk with the same files.
+fn copy(io: &SimIo, seed: u64) -> SimIo {
+    let copy = SimIo::new(seed);
+    for (name, octets) in io.files() {
+        copy.put_file(&name, octets);
+    }
+    copy
+}
+
 /// Some logs, each several times.
 fn logs(count: u64) -> impl Iterator<Item = (u64, Written)> {
     const TIMES: u64 = 8;
@@ -137,11 +146,10 @@ fn logs(count: u64) -> impl Iterator<Item = (u64, Written)> {
         let (io, rows, before, ever) = some_log(log);
         (0..TIMES).map(move |time| {
             let seed = log * TIMES + time;
-            let copy = SimIo::new(seed);
-            for (name, octets) in io.files() {
-                copy.put_file(&name, octets);
-            }
-            (seed, (copy, rows.copy(), before.clone(), ever.clone()))
+            (
+                seed,
+                (copy(&io, seed), rows.copy(), before.clone(), ever.clone()),
+            )
         })
     })
 }
@@ -172,14 +180,9 @@ fn a_flipped_bit_costs_what_it_hits() {
         };
         octets[octet] ^= 1 << random.below(8);
         io.put_file(&name, octets);
-        let whole = io.files();
-        let is_refused = is_refused(&io, &rows);
+        // A start that goes well changes the files.
+        let is_refused = is_refused(&copy(&io, seed), &rows);
         refused += u64::from(is_refused);
-        // A start that went well has changed the files.
-        let io = SimIo::new(seed);
-        whole
-            .into_iter()
-            .for_each(|(name, octets)| io.put_file(&name, octets));
         let (damage, lost, kept) = repaired(&io, &rows);
         let said = format!("seed {seed}, octet {octet} of {name}: {damage:?}, {lost} lost");
         assert!(!is_refused || !damage.is_empty(), "{said}");
@@ -228,13 +231,8 @@ fn whole_files_may_be_lost() {
                 io.put_file(name, octets);
             }
         }
-        let whole = io.files();
-        let is_refused = is_refused(&io, &rows);
+        let is_refused = is_refused(&copy(&io, seed), &rows);
         refused += u64::from(is_refused);
-        let io = SimIo::new(seed);
-        whole
-            .into_iter()
-            .for_each(|(name, octets)| io.put_file(&name, octets));
         let (damage, _, kept) = repaired(&io, &rows);
         assert!(!is_refused || !damage.is_empty(), "seed {seed}: {name}");
         for (queue, held) in &kept {
