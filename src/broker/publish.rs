@@ -112,6 +112,13 @@ struct LastRoute {
     watched: bool,
 }
 
+/// Whether two names are equal, also where one is empty, as the default exchange's. An empty `Vec` points to no memory, and
+/// glibc's `memcmp` for AVX-512 reads there under an empty mask all the same: the processor needs some 70 ns to find out
+/// that nothing was wrong, for each comparison of each message.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && (one.is_empty() || one == other)
+}
+
 impl Publisher {
     /// A publisher into `vhost`.
     pub fn new(vhost: Arc<Vhost>) -> Self {
@@ -187,7 +194,7 @@ impl Publisher {
         if self.touched.is_empty() && self.held.is_empty() {
             self.begin_batch();
         }
-        if self.last.known && self.last.exchange == exchange {
+        if self.last.known && same(&self.last.exchange, exchange) {
             return Ok(());
         }
         if let Some(grants) = &mut self.grants {
@@ -223,8 +230,8 @@ impl Publisher {
     fn is_like_last(&self, message: &Message, extra_keys: &[Bytes]) -> bool {
         self.last.known
             && extra_keys.is_empty()
-            && self.last.key == message.routing_key()
-            && self.last.exchange == message.exchange()
+            && same(&self.last.key, message.routing_key())
+            && same(&self.last.exchange, message.exchange())
     }
 
     /// Routes a message, by its key and by `extra_keys` (A3.18), and keeps it for the next
