@@ -37,20 +37,22 @@ pub(super) enum WindowOf {
     Queue(Name),
 }
 
-/// What the queue of a window is like.
+/// What the queue of a window is like. It has no time to live, which would be the most that a mark can have:
+/// each mark brings its own, longer or shorter than the window's.
 pub(super) fn options(rule: &Dedup) -> QueueOptions {
     QueueOptions {
         max_len: Some(rule.size),
-        message_ttl_ms: rule.ttl_ms,
         ..QueueOptions::default()
     }
 }
 
-/// The ids of one window, in the order they came.
+/// The ids of one window, in the order they came. One that is too old is not known, but keeps its place until
+/// it is the first.
 #[derive(Default)]
 pub(super) struct Ids {
     /// Of each id the number of its place in `order`.
     places: HashMap<DedupId, u64>,
+    /// With the time from which on it is not known.
     order: VecDeque<(DedupId, u64)>,
     /// Places that are gone from the front of `order`.
     gone: u64,
@@ -61,26 +63,34 @@ pub(super) struct Ids {
 impl Ids {
     /// Whether an id is new. It is seen from now on.
     fn see(&mut self, mark: DedupMark, rule: &Dedup) -> bool {
-        self.forget_old(mark.seen_at_ms, rule);
-        if self.places.contains_key(&mark.id) {
+        let now_ms = mark.seen_at_ms;
+        self.forget_old(now_ms);
+        if self.knows(mark.id, now_ms) {
             return false;
         }
         self.places
             .insert(mark.id, self.gone + self.order.len() as u64);
-        self.order.push_back((mark.id, mark.seen_at_ms));
+        let ttl_ms = mark.ttl_ms.or(rule.ttl_ms);
+        let until_ms = ttl_ms.map_or(u64::MAX, |ttl_ms| now_ms.saturating_add(ttl_ms));
+        self.order.push_back((mark.id, until_ms));
         if self.order.len() as u64 > rule.size {
             self.drop_first();
         }
         true
     }
 
+    fn knows(&self, id: DedupId, now_ms: u64) -> bool {
+        let place = self.places.get(&id).and_then(|n| n.checked_sub(self.gone));
+        let known = place.and_then(|place| self.order.get(place as usize));
+        known.is_some_and(|&(_, until_ms)| now_ms < until_ms)
+    }
+
     fn forget(&mut self, id: DedupId) {
         self.places.remove(&id);
     }
 
-    fn forget_old(&mut self, now_ms: u64, rule: &Dedup) {
-        let Some(ttl_ms) = rule.ttl_ms else { return };
-        let is_old = |&(_, at_ms): &(DedupId, u64)| now_ms.saturating_sub(at_ms) >= ttl_ms;
+    fn forget_old(&mut self, now_ms: u64) {
+        let is_old = |&(_, until_ms): &(DedupId, u64)| until_ms <= now_ms;
         while self.order.front().is_some_and(is_old) {
             self.drop_first();
         }
@@ -131,6 +141,7 @@ impl Look<'_> {
         let mark = DedupMark {
             id,
             seen_at_ms: self.now_ms,
+            ttl_ms: message.dedup_ttl_ms().or(window.rule.ttl_ms),
         };
         let ids = self.seen.entry(window.queue.id).or_default();
         if !ids.see(mark, &window.rule) {
@@ -309,11 +320,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn mark(id: u8, seen_at_ms: u64) -> DedupMark {
+    fn mark(id: u8, seen_at_ms: u64, ttl_ms: Option<u64>) -> DedupMark {
         DedupMark {
             id: DedupId([id; 16]),
             seen_at_ms,
+            ttl_ms,
         }
+    }
+
+    /// What came, in the plainest model.
+    struct Came {
+        id: u8,
+        until_ms: u64,
+        counts: bool,
     }
 
     proptest! {
@@ -322,25 +341,31 @@ mod tests {
         fn ids_are_bounded_in_number_and_age(
             size in 1..6_u64,
             ttl_ms in proptest::option::of(1..20_u64),
-            steps in proptest::collection::vec((0..8_u8, 0..6_u64, any::<bool>()), 1..200),
+            steps in proptest::collection::vec(
+                (0..8_u8, 0..6_u64, proptest::option::of(0..40_u64), any::<bool>()),
+                1..200,
+            ),
         ) {
             let rule = Dedup { size, ttl_ms, ..Dedup::default() };
             let mut ids = Ids::default();
-            let mut model: Vec<(u8, u64, bool)> = Vec::new();
+            let mut model: Vec<Came> = Vec::new();
             let mut now_ms = 1;
-            for (id, later_ms, forget) in steps {
+            for (id, later_ms, own_ttl_ms, forget) in steps {
                 now_ms += later_ms;
-                let young = |at_ms: u64| ttl_ms.is_none_or(|ttl_ms| now_ms - at_ms < ttl_ms);
-                model.retain(|&(_, at_ms, _)| young(at_ms));
+                let young = model.iter().position(|came| now_ms < came.until_ms);
+                model.drain(..young.unwrap_or(model.len()));
                 if forget {
                     ids.forget(DedupId([id; 16]));
-                    model.iter_mut().filter(|(other, ..)| *other == id).for_each(|m| m.2 = false);
+                    model.iter_mut().filter(|came| came.id == id).for_each(|came| came.counts = false);
                     continue;
                 }
-                let known = model.iter().any(|&(other, _, counts)| other == id && counts);
-                prop_assert_eq!(ids.see(mark(id, now_ms), &rule), !known);
+                let known = |came: &Came| came.id == id && came.counts && now_ms < came.until_ms;
+                let known = model.iter().any(known);
+                prop_assert_eq!(ids.see(mark(id, now_ms, own_ttl_ms), &rule), !known);
                 if !known {
-                    model.push((id, now_ms, true));
+                    let ttl_ms = own_ttl_ms.or(ttl_ms);
+                    let until_ms = ttl_ms.map_or(u64::MAX, |ttl_ms| now_ms + ttl_ms);
+                    model.push(Came { id, until_ms, counts: true });
                     if model.len() as u64 > size {
                         model.remove(0);
                     }

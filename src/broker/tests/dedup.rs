@@ -16,8 +16,13 @@ fn dedup(fields: &[(&str, i64)]) -> RawTable {
     table.finish()
 }
 
-fn with_id(exchange: &str, key: &str, id: &str) -> Message {
-    let headers = argument("x-deduplication-header", Value::LongStr(id.as_bytes()));
+fn with_id(exchange: &str, key: &str, id: &str, ttl_ms: Option<Value<'_>>) -> Message {
+    let mut headers = TableBuilder::new();
+    headers.insert("x-deduplication-header", Value::LongStr(id.as_bytes()));
+    if let Some(ttl_ms) = ttl_ms {
+        headers.insert("x-cache-ttl", ttl_ms);
+    }
+    let headers = headers.finish();
     let properties = PropertyPatch::new().headers(headers.view()).build();
     let body = vec![Bytes::copy_from_slice(id.as_bytes())];
     let facts = Facts::new(true, 0, false);
@@ -28,10 +33,21 @@ fn with_id(exchange: &str, key: &str, id: &str) -> Message {
 impl Bench {
     /// As one batch. Where it ends in the log, and which messages a queue refused.
     fn send_ids(&self, exchange: &str, key: &str, ids: &[&str]) -> (LogPos, Vec<u32>) {
+        self.send_ids_for(exchange, key, ids, None)
+    }
+
+    /// The same with a header that says for how long to remember the ids.
+    fn send_ids_for(
+        &self,
+        exchange: &str,
+        key: &str,
+        ids: &[&str],
+        ttl_ms: Option<Value<'_>>,
+    ) -> (LogPos, Vec<u32>) {
         let mut publisher = Publisher::new(self.vhost.clone());
         for id in ids {
             publisher.check_exchange(exchange.as_bytes()).unwrap();
-            let routed = publisher.publish(with_id(exchange, key, id), &[]);
+            let routed = publisher.publish(with_id(exchange, key, id, ttl_ms), &[]);
             // To who sends it a duplicate is as good as the first.
             assert_eq!(routed, Routed::ToQueues);
         }
@@ -219,6 +235,106 @@ fn a3_21_an_id_that_is_old_enough_is_new() {
         assert!(begun.elapsed().as_secs() < 20, "still seen");
         std::thread::sleep(std::time::Duration::from_millis(1));
         bench.send_ids("", "q", &["a"]);
+    }
+}
+
+impl Bench {
+    /// A durable exchange that drops what it has seen, and a durable queue bound to it, of the same name.
+    fn dedup_exchange(&self, name: &str, fields: &[(&str, i64)]) {
+        self.declare_exchange(name, |x| {
+            x.durable = true;
+            x.arguments = dedup(fields);
+        });
+        let queue = self.declare(name, |q| q.durable = true);
+        self.bind(name, &queue);
+    }
+
+    /// Sends an id until it is new once more.
+    fn send_until_new(&self, exchange: &str, id: &str, ttl_ms: Option<Value<'_>>) {
+        let before = self.queue(exchange).lock().ready_len();
+        let begun = std::time::Instant::now();
+        while self.queue(exchange).lock().ready_len() == before {
+            assert!(begun.elapsed().as_secs() < 20, "still seen: {id}");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            self.send_ids_for(exchange, "k", &[id], ttl_ms);
+        }
+    }
+}
+
+#[test]
+fn a3_21_a_header_says_how_long_an_id_is_known() {
+    let mut bench = Bench::new();
+    let (short, long) = (Some(Value::I32(5)), Some(Value::I64(600_000)));
+    // Longer than the exchange says, shorter than it says, and shorter than for ever.
+    bench.dedup_exchange("brief", &[("x-cache-ttl", 5)]);
+    bench.dedup_exchange("lasting", &[("x-cache-ttl", 600_000)]);
+    bench.dedup_exchange("endless", &[]);
+    // A queue with a window goes by it as well.
+    bench.dedup_queue("window", &[("x-cache-ttl", 5)]);
+    bench.send_ids_for("", "window", &["a"], long);
+    bench.send_ids_for("brief", "k", &["long"], long);
+    bench.send_ids("brief", "k", &["plain"]);
+    bench.send_until_new("brief", "plain", None);
+    for exchange in ["lasting", "endless"] {
+        bench.send_ids(exchange, "k", &["plain"]);
+        bench.send_ids_for(exchange, "k", &["short"], short);
+        bench.send_until_new(exchange, "short", short);
+    }
+    // Of an id that is known the header has no meaning.
+    bench.send_ids_for("lasting", "k", &["plain"], short);
+    for stop in [Bench::crash, Bench::restart] {
+        bench = stop(bench);
+        bench.send_until_new("brief", "plain", None);
+        bench.send_ids("brief", "k", &["long"]);
+        bench.send_ids_for("", "window", &["a"], short);
+        for exchange in ["lasting", "endless"] {
+            bench.send_until_new(exchange, "short", short);
+            bench.send_ids(exchange, "k", &["plain"]);
+        }
+    }
+    assert_eq!(bench.ids_in("window"), ["a"]);
+    let of = |exchange: &str, id: &str| {
+        let ids = bench.ids_in(exchange);
+        ids.iter().filter(|other| *other == id).count()
+    };
+    assert_eq!(of("brief", "long"), 1);
+    assert_eq!(of("lasting", "plain"), 1);
+    assert_eq!(of("endless", "plain"), 1);
+}
+
+#[test]
+fn a3_21_an_id_for_no_time_is_never_known_and_a_bad_time_is_none() {
+    let bench = Bench::new();
+    bench.dedup_exchange("x", &[]);
+    let never = Some(Value::I32(0));
+    bench.send_ids_for("x", "k", &["a", "a"], never);
+    bench.send_ids_for("x", "k", &["a"], never);
+    assert_eq!(bench.ids_in("x"), ["a", "a", "a"]);
+    for (id, bad) in [
+        ("b", Value::LongStr(b"1")),
+        ("c", Value::I32(-1)),
+        ("d", Value::Bool(false)),
+        ("e", Value::I64(i64::MAX)),
+    ] {
+        bench.send_ids_for("x", "k", &[id, id], Some(bad));
+        bench.send_ids_for("x", "k", &[id], Some(bad));
+        assert_eq!(bench.ids_in("x"), [id]);
+    }
+}
+
+#[test]
+fn a3_21_what_is_no_longer_known_takes_no_disk() {
+    let bench = Bench::new();
+    bench.dedup_exchange("x", &[]);
+    bench.send_ids_for("x", "k", &["a", "b"], Some(Value::I32(5)));
+    assert_eq!(bench.ids_in("x"), ["a", "b"]);
+    let begun = std::time::Instant::now();
+    while bench.live_messages() > 0 {
+        assert!(begun.elapsed().as_secs() < 20, "ids stay on disk");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        // Without an id: nothing but the timer, which a bench has not, or the next id looks at the window.
+        bench.send_ids_for("x", "k", &["c"], Some(Value::I32(0)));
+        bench.ids_in("x");
     }
 }
 
