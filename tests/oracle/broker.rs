@@ -1,17 +1,29 @@
 //! A Warren of its own for the run: started on a free port, ended with it.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::peer::Peer;
 use super::people;
+
+/// How long it may take to read its settings again.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A running broker.
 pub(crate) struct Broker {
     process: Child,
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    settings: PathBuf,
+    /// It has read its settings again.
+    reloads: Mutex<Receiver<()>>,
     _data: tempfile::TempDir,
 }
 
@@ -19,7 +31,10 @@ impl Broker {
     /// Starts Warren as it was built with this test, with the users of a file.
     pub(crate) fn start(definitions: &Path) -> Self {
         let data = tempfile::tempdir().unwrap();
-        people::settle(definitions, data.path());
+        let directory = data.path().join("data");
+        let settings = data.path().join("warren.toml");
+        fs::write(&settings, "").unwrap();
+        people::settle(definitions, &directory);
         let mut process = Command::new(env!("CARGO_BIN_EXE_warren"))
             .args([
                 "--listen",
@@ -30,7 +45,9 @@ impl Broker {
                 "off",
                 "--data-dir",
             ])
-            .arg(data.path())
+            .arg(&directory)
+            .arg("--config")
+            .arg(&settings)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -41,12 +58,41 @@ impl Broker {
             address = listening(&line);
         }
         // Its pipe must not fill up.
-        std::thread::spawn(move || log.for_each(drop));
+        let (tell, reloads) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in log.map_while(Result::ok) {
+                if line.contains("the settings were read again") {
+                    let _ = tell.send(());
+                }
+            }
+        });
         Broker {
             process,
             address: address.unwrap(),
+            settings,
+            reloads: Mutex::new(reloads),
             _data: data,
         }
+    }
+}
+
+impl Peer for Broker {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn set_alarm(&self, on: bool) {
+        let settings = match on {
+            true => "[alarms]\nmemory_watermark = 0\n",
+            false => "",
+        };
+        fs::write(&self.settings, settings).unwrap();
+        let pid = Pid::from_raw(self.process.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        let reloads = self.reloads.lock().unwrap();
+        reloads
+            .recv_timeout(LIMIT)
+            .expect("warren reads its settings again");
     }
 }
 

@@ -18,6 +18,7 @@ mod client;
 mod handshake;
 mod lists;
 mod names;
+mod peer;
 mod people;
 mod permissions;
 mod play;
@@ -32,7 +33,6 @@ mod wire;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -41,6 +41,7 @@ use std::time::{Duration, Instant};
 
 use broker::Broker;
 use lists::{Lists, Outcome};
+use peer::{Peer, RabbitMq};
 use script::Scenario;
 
 /// Scenarios played at once. They mostly wait.
@@ -57,28 +58,34 @@ fn folder() -> PathBuf {
 /// Plays scenarios on several threads; gives what the broker said, in the order given.
 fn play_all(
     scenarios: &[&Scenario],
-    address: SocketAddr,
+    peer: &dyn Peer,
     limit: impl Fn(&str) -> Duration + Sync,
 ) -> Vec<Scenario> {
     let next = AtomicUsize::new(0);
+    let all = 0..scenarios.len();
+    // An alarm is everybody's: who raises it plays alone, behind all others.
+    let (alone, mut order): (Vec<usize>, Vec<usize>) =
+        all.partition(|at| scenarios[*at].raises_alarms());
     // Those that wait for a broker's own timeouts first, so that nothing waits for them at the end.
-    let mut order: Vec<usize> = (0..scenarios.len()).collect();
     order.sort_by_key(|at| !scenarios[*at].waits_long());
+    let play = |at: usize| {
+        let scenario = scenarios[at];
+        (at, play::play(scenario, peer, limit(&scenario.name)))
+    };
     let (tell, told) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..THREADS {
-            let (tell, next, limit, order) = (tell.clone(), &next, &limit, &order);
+            let (tell, next, play, order) = (tell.clone(), &next, &play, &order);
             scope.spawn(move || {
                 while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let scenario = scenarios[at];
-                    let played = play::play(scenario, address, limit(&scenario.name));
-                    tell.send((at, played)).unwrap();
+                    tell.send(play(at)).unwrap();
                 }
             });
         }
         drop(tell);
     });
-    let played: BTreeMap<usize, Scenario> = told.into_iter().collect();
+    let alone = alone.into_iter().map(play);
+    let played: BTreeMap<usize, Scenario> = told.into_iter().chain(alone).collect();
     assert_eq!(
         played.len(),
         scenarios.len(),
@@ -118,7 +125,7 @@ fn warren_says_what_rabbitmq_said() {
         true => LIMIT_MISSING,
         false => LIMIT,
     };
-    let played = play_all(&scenarios, broker.address, limit);
+    let played = play_all(&scenarios, &broker, limit);
     let took = began.elapsed();
 
     let mut rows: BTreeMap<(usize, String), BTreeMap<Outcome, usize>> = BTreeMap::new();
@@ -180,12 +187,16 @@ fn warren_says_what_rabbitmq_said() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
 }
 
-/// Writes what the broker at `WARREN_ORACLE_RECORD` says into the files of scenarios.
+/// Writes what the broker at `WARREN_ORACLE_RECORD` says into the files of scenarios; its alarms are raised by
+/// the command in `WARREN_ORACLE_RABBITMQCTL`.
 #[test]
 #[ignore = "rewrites the scenarios' files; compliance/oracle/record calls it"]
 fn record() {
     let address = std::env::var("WARREN_ORACLE_RECORD").expect("an address to record from");
-    let address: SocketAddr = address.parse().unwrap();
+    let peer = RabbitMq {
+        address: address.parse().unwrap(),
+        tool: std::env::var("WARREN_ORACLE_RABBITMQCTL").unwrap_or("rabbitmqctl".to_owned()),
+    };
     let mut lost = Vec::new();
     for mut file in script::files(&folder().join("scenarios")) {
         let (at, scenarios): (Vec<usize>, Vec<&Scenario>) = file
@@ -194,7 +205,7 @@ fn record() {
             .enumerate()
             .filter(|(_, s)| chosen(&s.name))
             .unzip();
-        let played = play_all(&scenarios, address, |_| LIMIT);
+        let played = play_all(&scenarios, &peer, |_| LIMIT);
         for (at, played) in at.into_iter().zip(played) {
             if played.transcript().contains("timeout\n") {
                 lost.push(played.name.clone());

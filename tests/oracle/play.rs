@@ -4,13 +4,13 @@
 //! unasked, unless the step only sends. At the end everything the scenario declared is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use super::client::{Client, Until};
 use super::handshake::{PROTOCOL_HEADER, handshake};
 use super::names::Names;
+use super::peer::Peer;
 use super::script::{Line, Scenario};
 use super::spec;
 use super::step::{Action, Arguments, Expect, Step};
@@ -25,24 +25,27 @@ const MOMENT: Duration = Duration::from_millis(40);
 const SETTLE_TRIES: usize = 50;
 
 struct Player<'a> {
-    address: SocketAddr,
+    peer: &'a dyn Peer,
     limit: Duration,
     names: &'a mut Names,
     clients: BTreeMap<usize, (Client, usize)>,
     used: BTreeSet<(usize, u16)>,
     declared: BTreeSet<(u16, Vec<u8>)>,
+    /// An alarm that it raised and has not ended.
+    alarm: bool,
 }
 
 /// Plays a scenario. Gives it with what this broker said.
-pub(crate) fn play(scenario: &Scenario, address: SocketAddr, limit: Duration) -> Scenario {
+pub(crate) fn play(scenario: &Scenario, peer: &dyn Peer, limit: Duration) -> Scenario {
     let mut names = Names::new(&scenario.name);
     let mut player = Player {
-        address,
+        peer,
         limit,
         names: &mut names,
         clients: BTreeMap::new(),
         used: BTreeSet::new(),
         declared: BTreeSet::new(),
+        alarm: false,
     };
     let mut lines = Vec::new();
     let mut lost = false;
@@ -110,8 +113,12 @@ impl Player<'_> {
                 thread::sleep(Duration::from_millis(milliseconds));
                 return Ok(Vec::new());
             }
+            Action::Alarm(on) => {
+                self.set_alarm(on);
+                return Ok(Vec::new());
+            }
             Action::Connect | Action::Start => {
-                let mut client = Client::connect(self.address);
+                let mut client = Client::connect(self.peer.address());
                 let mut items = Vec::new();
                 if matches!(action, Action::Start) {
                     client.write(PROTOCOL_HEADER);
@@ -186,13 +193,22 @@ impl Player<'_> {
                 client.drop_socket();
                 Vec::new()
             }
-            Action::Connect | Action::Start | Action::Open(_) | Action::Sleep(_) => Vec::new(),
+            Action::Connect
+            | Action::Start
+            | Action::Open(_)
+            | Action::Sleep(_)
+            | Action::Alarm(_) => Vec::new(),
         })
+    }
+
+    fn set_alarm(&mut self, on: bool) {
+        self.peer.set_alarm(on);
+        self.alarm = on;
     }
 
     fn open(&mut self, connection: usize, mut arguments: Arguments) -> Result<Vec<Item>, String> {
         self.used.retain(|(c, _)| *c != connection);
-        let mut client = Client::connect(self.address);
+        let mut client = Client::connect(self.peer.address());
         let frame_max = arguments.number("frame_max", FRAME_MAX)?;
         let items = handshake(&mut client, frame_max, arguments, self.limit)?;
         self.clients.insert(connection, (client, frame_max));
@@ -201,6 +217,9 @@ impl Player<'_> {
 
     /// Closes the connections, deletes what is left, and gives what nobody waited for.
     fn finish(mut self) -> Vec<String> {
+        if self.alarm {
+            self.set_alarm(false);
+        }
         let mut left = Vec::new();
         let over = |client: &Client| client.is_over() || !client.answers || !client.opened;
         for (number, (mut client, _)) in std::mem::take(&mut self.clients) {
@@ -229,7 +248,7 @@ impl Player<'_> {
         if names.peek().is_none() {
             return;
         }
-        let mut client = Client::connect(self.address);
+        let mut client = Client::connect(self.peer.address());
         let Ok(_) = handshake(&mut client, FRAME_MAX, Arguments::default(), self.limit) else {
             return;
         };

@@ -47,6 +47,11 @@ impl Scenario {
         self.steps().any(|(step, _)| step.ends_with(" expect eof"))
     }
 
+    /// Whether it raises an alarm, which stops the publishers of all others.
+    pub(crate) fn raises_alarms(&self) -> bool {
+        self.steps().any(|(step, _)| step.starts_with("alarm "))
+    }
+
     /// Everything the broker said, with the steps.
     pub(crate) fn transcript(&self) -> String {
         let mut out = String::new();

@@ -32,6 +32,8 @@ pub(crate) enum Action {
     Drop,
     /// Lets so many milliseconds pass.
     Sleep(u64),
+    /// Raises the broker's memory alarm, or ends it.
+    Alarm(bool),
 }
 
 /// What is waited for.
@@ -201,8 +203,13 @@ impl Step {
     /// Reads a step.
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let (target, rest) = text.split_once(' ').unwrap_or((text, ""));
-        if target == "sleep" {
-            let action = Action::Sleep(rest.parse().map_err(|_| "not a time")?);
+        let of_none = match (target, rest) {
+            ("sleep", time) => Some(Action::Sleep(time.parse().map_err(|_| "not a time")?)),
+            ("alarm", "on") => Some(Action::Alarm(true)),
+            ("alarm", "off") => Some(Action::Alarm(false)),
+            _ => None,
+        };
+        if let Some(action) = of_none {
             return Ok(Step {
                 connection: 0,
                 channel: 0,

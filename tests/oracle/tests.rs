@@ -64,6 +64,8 @@ fn a_step_that_makes_no_sense_is_a_fault() {
         "c1.1 queue.declare arguments={a:I:1",
         "c1.1 expect many",
         "cx open",
+        "alarm",
+        "alarm maybe",
     ];
     for step in steps {
         assert!(Step::parse(step).is_err(), "{step}");
