@@ -403,6 +403,7 @@ impl Connection {
             outbox: Arc::clone(&self.outbox),
             out: std::mem::take(&mut self.early),
             exclusive: Vec::new(),
+            told_of_header: false,
             published: false,
             look_every: None,
         };

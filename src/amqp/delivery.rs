@@ -99,15 +99,20 @@ impl Channel {
         self.content(message, link);
     }
 
-    /// Header and body of a message.
+    /// Header and body of a message. The header goes whole also where it is larger than the frames that the
+    /// client wants, as RabbitMQ sends it: most clients take it, and a message that was kept back would be out of
+    /// reach for all of them.
     pub(super) fn content(&self, message: &Message, link: &mut Link) {
         let body_len = message.body_len();
         let (number, size) = (self.number, body_len as u64);
-        if message.hides_bcc() {
+        let header_len = if message.hides_bcc() {
             let shown = without_bcc(message);
-            encode::content_header(link.tail(), number, size, shown.raw());
+            encode::content_header(link.tail(), number, size, shown.raw())
         } else {
-            encode::content_header(link.tail(), number, size, message.properties());
+            encode::content_header(link.tail(), number, size, message.properties())
+        };
+        if header_len > link.frame_max as usize {
+            link.tell_of_header(number, message, header_len);
         }
         if body_len < BODY_BY_REFERENCE_BYTES {
             // Below the smallest frame_max, so always one frame.

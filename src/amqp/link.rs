@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use amq_protocol::protocol::AMQPClass;
 use bytes::BytesMut;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::outbox::Outbox;
 use super::patience::Patience;
@@ -50,6 +50,8 @@ pub(super) struct Link {
     pub(super) out: OutBuffer,
     /// Exclusive queues declared here; they go with the connection (A4.3).
     pub(super) exclusive: Vec<QueueRef>,
+    /// The log has a word of a content header that is larger than the client's frames.
+    pub(super) told_of_header: bool,
     /// Something was published since it was last asked whether there is an alarm.
     pub(super) published: bool,
     /// How often consumers must be looked at for being late; not at all if none has a limit.
@@ -81,6 +83,21 @@ impl Link {
     /// Where frames are encoded.
     pub(super) fn tail(&mut self) -> &mut BytesMut {
         self.out.tail()
+    }
+
+    /// A content header was larger than the frames that the client wants. Those clients that do not take it end the
+    /// connection and get it again, so the operator is told, once for each connection.
+    #[cold]
+    pub(super) fn tell_of_header(&mut self, channel: u16, message: &Message, octets: usize) {
+        if std::mem::replace(&mut self.told_of_header, true) {
+            return;
+        }
+        let (exchange, key) = (message.exchange(), message.routing_key());
+        warn!(
+            connection = %self.id(), channel, octets, frame_max = self.frame_max,
+            exchange = %String::from_utf8_lossy(exchange), routing_key = %String::from_utf8_lossy(key),
+            "a message's header is larger than the client's frames"
+        );
     }
 
     /// Something was published that has passed a quota.

@@ -91,6 +91,7 @@ impl Bench {
             outbox: outbox.clone(),
             out: OutBuffer::default(),
             exclusive: Vec::new(),
+            told_of_header: false,
             published: false,
             look_every: None,
         };

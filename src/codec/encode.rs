@@ -210,15 +210,23 @@ fn put_tag(out: &mut BytesMut, tag: u64, bits: u8) {
     out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, bits]);
 }
 
-/// Writes a content header frame of class basic, its properties as raw octets: flags and values.
-pub fn content_header(out: &mut BytesMut, channel: u16, body_size: u64, properties: &[u8]) {
+/// Writes a content header frame of class basic, its properties as raw octets: flags and values. How many octets the
+/// frame has: the protocol knows no way to split it.
+pub fn content_header(
+    out: &mut BytesMut,
+    channel: u16,
+    body_size: u64,
+    properties: &[u8],
+) -> usize {
     let payload_len = CONTENT_HEADER + properties.len();
-    out.reserve(payload_len + FRAME_OVERHEAD);
+    let frame_len = payload_len + FRAME_OVERHEAD;
+    out.reserve(frame_len);
     frame_header(out, FrameKind::Header, channel, payload_len);
     out.extend_from_slice(&[0, BASIC as u8, 0, 0]);
     out.put_u64(body_size);
     out.extend_from_slice(properties);
     frame_end(out);
+    frame_len
 }
 
 /// The parts of a body, one for each body frame: none for an empty body, which has no frames.

@@ -13,6 +13,7 @@ use crate::say;
 pub(crate) struct Broker {
     child: Child,
     pub(crate) address: SocketAddr,
+    log: Mutex<Receiver<String>>,
     _data: tempfile::TempDir,
 }
 
@@ -71,8 +72,20 @@ impl Broker {
         Arc::new(Broker {
             child,
             address,
+            log: Mutex::new(log),
             _data: data,
         })
+    }
+
+    /// The lines of the log up to the next that has this, which is waited for.
+    #[track_caller]
+    pub(crate) fn log_until(&self, text: &str) -> Vec<String> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines: Vec<String> = Vec::new();
+        while lines.last().is_none_or(|line| !line.contains(text)) {
+            lines.push(log.recv_timeout(WAIT).expect("not logged"));
+        }
+        lines
     }
 
     /// A socket, and nothing sent yet.

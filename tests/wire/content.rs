@@ -134,6 +134,56 @@ fn a1_8_a_large_body_comes_in_frames_of_the_receivers_size() {
     receiver.close();
 }
 
+/// Properties of which the content header's frame has so many octets: one header with a long value.
+fn properties_of(frame_len: usize) -> Vec<u8> {
+    // The frame's own, class, weight, size, flags, the table's length, a name, a type and a length.
+    let value = vec![b'v'; frame_len - 8 - 12 - 2 - 4 - 2 - 1 - 4];
+    let mut table = b"\x01kS".to_vec();
+    table.extend_from_slice(&(value.len() as u32).to_be_bytes());
+    table.extend_from_slice(&value);
+    let mut properties = vec![0x20, 0];
+    properties.extend_from_slice(&(table.len() as u32).to_be_bytes());
+    properties.extend_from_slice(&table);
+    properties
+}
+
+#[test]
+fn a1_8_a_header_larger_than_the_receivers_frames_comes_whole_and_is_told_in_the_log() {
+    let broker = Broker::start("");
+    let mut sender = broker.client(1);
+    let mut receiver = broker.connect();
+    receiver.open(&say::Options {
+        frame_max: 4096,
+        ..say::Options::default()
+    });
+    receiver.open_channel(1);
+    let queue = receiver.declare_queue(1, "wide", 0);
+    let body = vec![b'b'; 5000];
+    for sizes in [[4095, 4096], [4097, 131_072]] {
+        let sent = sizes.map(properties_of);
+        for properties in &sent {
+            sender.send(&say::publish_as(1, "", &queue, 0, properties, &body));
+        }
+        sender.check_quiet(1);
+        // Either way a client gets messages.
+        receiver.method(1, say::get(&queue, true));
+        let (_, properties, got) = receiver.content_with_properties(1, say::GET_OK);
+        assert!(properties == sent[0] && got == body, "{sizes:?}");
+        receiver.method(1, say::consume(&queue, "c", true));
+        receiver.expect(1, say::CONSUME_OK);
+        let (_, properties, got) = receiver.content_with_properties(1, say::DELIVER);
+        assert!(properties == sent[1] && got == body, "{sizes:?}");
+        receiver.method(1, say::cancel("c"));
+        receiver.expect(1, say::CANCEL_OK);
+    }
+    // Of what fits nothing is said, of the rest once for each connection.
+    receiver.method(1, say::get("missing", true));
+    receiver.expect(1, say::CHANNEL_CLOSE);
+    let mut told = broker.log_until("channel closed");
+    told.retain(|line| line.contains("a message's header is larger than the client's frames"));
+    assert!(told.len() == 1 && told[0].contains("4097"), "{told:?}");
+}
+
 #[test]
 fn a1_8_a_body_in_frames_of_one_octet_takes_little_memory() {
     const SIZE: usize = 2 * 1024 * 1024;
