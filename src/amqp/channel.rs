@@ -21,7 +21,7 @@ use super::transaction::Transaction;
 use crate::base::{AmqpError, LogPos, Name};
 use crate::broker::replies::is_reply_key;
 use crate::broker::stats::OpenChannel;
-use crate::broker::{Publisher, Routed, Settle};
+use crate::broker::{INTERNAL_USER, Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
 use crate::codec::properties::PropertyScan;
 use crate::codec::{Frame, FrameCursor, FrameKind, Method, Property, Publish, parse_method};
@@ -290,8 +290,7 @@ impl Channel {
         self.stats.published.add(1);
         if message.exchange().is_empty() && is_reply_key(message.routing_key()) {
             // One that nobody takes is dropped, mandatory or not (A7.12).
-            self.publisher.pass();
-            link.vhost.reply(&message);
+            self.publisher.reply(&message);
         } else if !mandatory {
             if self.publisher.publish(message, extra_keys) == Routed::Nowhere {
                 self.stats.dropped.add(1);
@@ -495,7 +494,9 @@ impl Channel {
         self.stop_replies(link);
         for (_, consumer) in &self.consumers {
             // A failed log ends the whole broker; there is nobody else to tell here.
-            let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);
+            let gone = link
+                .vhost
+                .unsubscribe(&consumer.queue, consumer.key, INTERNAL_USER);
             let _ = gone.map(|done| done.value);
         }
     }

@@ -18,8 +18,8 @@ use crate::base::{Access, AmqpError, Name, Resource};
 use crate::broker::queue_arguments::of_consumer;
 use crate::broker::replies::REPLY_TO;
 use crate::broker::{
-    BindingSpec, DeleteIf, Durably, ExchangeDeclaration, QUEUE_PREFIX, QueueDeclaration,
-    server_name,
+    BindingSpec, DeleteIf, Durably, ExchangeDeclaration, INTERNAL_USER, QUEUE_PREFIX,
+    QueueDeclaration, server_name,
 };
 use crate::codec::{Command, Method, RawTable};
 use crate::queue::{ConsumerSpec, ConsumerToken, QueueRef};
@@ -116,7 +116,7 @@ impl Channel {
                 link.vhost.check_deletable(&name)?;
                 let at = Resource::exchange(&name, link.vhost.name());
                 link.actor.may(Access::Configure, at)?;
-                let deleted = link.vhost.delete_exchange(&name, m.if_unused);
+                let deleted = link.vhost.delete_exchange(&name, m.if_unused, link.user());
                 link.once_durable(deleted)?;
                 (m.nowait, replies::exchange_delete_ok())
             }
@@ -124,7 +124,7 @@ impl Channel {
                 let spec = binding(m.source.as_str(), m.routing_key.as_str(), arguments);
                 let to = stripped(m.destination.as_str());
                 may_bind(link, Resource::exchange(&to, link.vhost.name()), &spec)?;
-                let bound = link.vhost.bind_exchange(&to, &spec);
+                let bound = link.vhost.bind_exchange(&to, &spec, link.user());
                 link.once_durable(bound)?;
                 (m.nowait, replies::exchange_bind_ok())
             }
@@ -132,7 +132,7 @@ impl Channel {
                 let spec = binding(m.source.as_str(), m.routing_key.as_str(), arguments);
                 let to = stripped(m.destination.as_str());
                 may_bind(link, Resource::exchange(&to, link.vhost.name()), &spec)?;
-                let unbound = link.vhost.unbind_exchange(&to, &spec);
+                let unbound = link.vhost.unbind_exchange(&to, &spec, link.user());
                 link.once_durable(unbound)?;
                 (m.nowait, replies::exchange_unbind_ok())
             }
@@ -160,7 +160,7 @@ impl Channel {
                     .find_exchange(&spec.source)
                     .map(|found| found.value)?;
                 let queue = link.vhost.queue(&name, link.id())?;
-                let bound = link.vhost.bind_queue(&queue, &spec);
+                let bound = link.vhost.bind_queue(&queue, &spec, link.user());
                 link.once_durable(bound)?;
                 (m.nowait, replies::queue_bind_ok())
             }
@@ -182,7 +182,8 @@ impl Channel {
                     unused: m.if_unused,
                     empty: m.if_empty,
                 };
-                let deleted = link.vhost.delete_queue(&name, conditions, link.id());
+                let (id, user) = (link.id(), link.user());
+                let deleted = link.vhost.delete_queue(&name, conditions, id, user);
                 let count = link.once_durable(deleted)?;
                 link.exclusive.retain(|queue| queue.name != name);
                 (m.nowait, replies::queue_delete_ok(count))
@@ -262,7 +263,8 @@ impl Channel {
         let Some(queue) = link.vhost.topology().queues.get(&name).cloned() else {
             return Ok(());
         };
-        let unbound = link.vhost.unbind_queue(&queue, &spec, link.id());
+        let (id, user) = (link.id(), link.user());
+        let unbound = link.vhost.unbind_queue(&queue, &spec, id, user);
         link.once_durable(unbound)
     }
 
@@ -349,7 +351,7 @@ impl Channel {
             priority: asked.priority,
             port: Arc::new(port),
         };
-        let key = link.vhost.subscribe(&queue, spec)?;
+        let key = link.vhost.subscribe(&queue, spec, link.user())?;
         place.insert(Consumer {
             tag: tag.clone(),
             queue: queue.clone(),
@@ -371,7 +373,9 @@ impl Channel {
             .find(|(_, consumer)| consumer.tag == tag)
         {
             Some((number, consumer)) => {
-                let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);
+                let gone = link
+                    .vhost
+                    .unsubscribe(&consumer.queue, consumer.key, link.user());
                 link.once_durable(gone)?;
                 Ok(After::Cancel {
                     number,
@@ -414,7 +418,7 @@ impl Channel {
             let queue = &consumer.queue;
             let at = Resource::queue(&queue.name, &queue.vhost);
             if link.actor.may(Access::Read, at).is_err() {
-                let gone = link.vhost.unsubscribe(queue, consumer.key);
+                let gone = link.vhost.unsubscribe(queue, consumer.key, INTERNAL_USER);
                 link.once_durable(gone)?;
                 stopped.push(number as u32);
             }

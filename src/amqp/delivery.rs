@@ -58,13 +58,17 @@ impl Channel {
         self.content(message, link);
     }
 
-    /// The copy of a delivery for the firehose; none of a direct reply, which is out of no queue.
+    /// The copy of a delivery for the firehose. A direct reply is out of no queue: what it was sent
+    /// to stands for one.
     pub(super) fn trace(&self, delivery: &Delivery, link: &Link) -> Option<Message> {
-        if delivery.token.number == REPLY_NUMBER || self.state == State::Closing {
+        if self.state == State::Closing {
             return None;
         }
-        let consumer = self.consumers.get(delivery.token.number as usize)?;
-        let (to, queue) = (link.party(self.number), &consumer.queue.name);
+        let queue = match delivery.token.number {
+            REPLY_NUMBER => &self.reply_consumer.as_ref()?.name,
+            number => &self.consumers.get(number as usize)?.queue.name,
+        };
+        let to = link.party(self.number);
         let Delivery {
             message,
             redelivered,

@@ -13,7 +13,7 @@ use super::outbox::Outbox;
 use super::patience::Patience;
 use super::{OutBuffer, Settings};
 use crate::auth::Actor;
-use crate::base::{AmqpError, ConnectionId, LogPos, Quota};
+use crate::base::{AmqpError, ConnectionId, LogPos, Name, Quota};
 use crate::broker::stats::ConnectionStats;
 use crate::broker::{Broker, Durably, Party, Pause, Seat, Vhost};
 use crate::codec::encode;
@@ -62,6 +62,11 @@ impl Link {
     /// The connection's number.
     pub(super) fn id(&self) -> ConnectionId {
         self.stats.id()
+    }
+
+    /// Who has logged in.
+    pub(super) fn user(&self) -> &Name {
+        self.actor.user()
     }
 
     /// Who receives on a channel, for the firehose.

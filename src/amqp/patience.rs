@@ -11,6 +11,7 @@ use super::channel::Channel;
 use super::link::Link;
 use super::replies;
 use crate::base::AmqpError;
+use crate::broker::INTERNAL_USER;
 
 /// Marks within a consumer's limit.
 const MARKS: u32 = 8;
@@ -96,7 +97,9 @@ impl Channel {
         let Some(consumer) = self.consumers.get(number) else {
             return Ok(());
         };
-        let gone = link.vhost.unsubscribe(&consumer.queue, consumer.key);
+        let gone = link
+            .vhost
+            .unsubscribe(&consumer.queue, consumer.key, INTERNAL_USER);
         gone.map(|_| ())
     }
 

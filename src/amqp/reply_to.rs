@@ -21,7 +21,7 @@ pub(super) const REPLY_NUMBER: u32 = u32::MAX;
 pub(super) struct ReplyConsumer {
     pub(super) tag: Name,
     /// What requests say to reply to.
-    name: Name,
+    pub(super) name: Name,
 }
 
 impl Channel {

@@ -135,9 +135,9 @@ impl Bench {
     }
 
     fn delete(&self, name: &str) {
-        let deleted = self
-            .vhost
-            .delete_queue(&name.into(), DeleteIf::default(), ELSEWHERE);
+        let deleted =
+            self.vhost
+                .delete_queue(&name.into(), DeleteIf::default(), ELSEWHERE, "guest");
         let _ = deleted.unwrap().value;
     }
 

@@ -13,7 +13,7 @@ use super::access_rows::{PermissionRow, TopicPermissionRow, UserLimitsRow, UserR
 use super::rows::Row;
 use super::vhost::Durably;
 use crate::auth::{
-    Actor, Directory, Limits, Login, LoginRefused, Permission, Proof, TopicPermission, User,
+    Actor, Directory, Limit, Limits, Login, LoginRefused, Permission, Proof, TopicPermission, User,
 };
 use crate::base::limits::NAME_MAX_BYTES;
 use crate::base::{AmqpError, Name};
@@ -113,25 +113,38 @@ impl Broker {
     /// [`ChangeError::Name`].
     pub fn put_user(&self, user: User, by: &str) -> Result<Durably<bool>, ChangeError> {
         check_name(&user.name)?;
-        let (name, tags) = (user.name.clone(), user.tags.clone());
+        let mut before = None;
         let done = self.change_directory(|draft| {
+            before = draft.directory.account(&user.name).map(Arc::clone);
             draft.put(Table::Users, &UserRow::from(&user));
-            Ok(draft.directory.put_user(user))
+            Ok(draft.directory.put_user(user.clone()))
         })?;
-        info!(target: "audit", by, user = %name, ?tags, new = done.value, "user set");
-        let event = match done.value {
-            true => "user.created",
-            // Its password or its tags, which come together.
-            false => "user.tags.set",
-        };
-        self.events.tell(event, |headers| {
-            let tags: Vec<&str> = tags.iter().map(|tag| tag.as_str()).collect();
-            headers
-                .text("name", &name)
-                .text("tags", &tags.join(","))
-                .by(by);
-        });
+        info!(target: "audit", by, user = %user.name, tags = ?user.tags, new = done.value, "user set");
+        self.tell_user(before.as_ref().map(|account| &account.user), &user, by);
         Ok(done)
+    }
+
+    /// A user was set: anew, or in the place of what it was before.
+    fn tell_user(&self, before: Option<&User>, now: &User, by: &str) {
+        let event = match (before, &now.password) {
+            (None, _) => Some("user.created"),
+            (Some(before), password) if before.password == *password => None,
+            (Some(_), Some(_)) => Some("user.password.changed"),
+            (Some(_), None) => Some("user.password.cleared"),
+        };
+        if let Some(event) = event {
+            self.events.tell(event, |headers| {
+                headers.text("name", &now.name).by(by);
+            });
+        }
+        if now.tags != before.map_or(&[][..], |before| before.tags.as_slice()) {
+            self.events.tell("user.tags.set", |headers| {
+                headers
+                    .text("name", &now.name)
+                    .texts("tags", &now.tags)
+                    .by(by);
+            });
+        }
     }
 
     /// Deletes a user and all that is set for it, and closes its connections. Whether there was one.
@@ -315,6 +328,18 @@ impl Broker {
             self.limits_of(user).set_rates(&quota);
         }
         info!(target: "audit", by, %user, limits = shown, "user limits set");
+        let now = self.limits_of(user);
+        let event = match now.is_empty() {
+            true => "user.limits.cleared",
+            false => "user.limits.set",
+        };
+        self.events.tell(event, |headers| {
+            headers
+                .text("name", "limits")
+                .text("username", user)
+                .limits(Limit::OF_USER, &now)
+                .by(by);
+        });
         Ok(done)
     }
 

@@ -29,6 +29,7 @@ impl Vhost {
         &self,
         queue: &QueueRef,
         spec: ConsumerSpec,
+        by: &str,
     ) -> Result<ConsumerKey, AmqpError> {
         let told = self.ended.events.are_wanted().then(|| spec.clone());
         let subscribed = queue
@@ -41,14 +42,13 @@ impl Vhost {
         if let (Some(spec), Ok(_)) = (told, &subscribed) {
             self.ended.events.tell("consumer.created", |headers| {
                 headers
-                    .text("queue", &queue.name)
-                    .text("vhost", &queue.vhost)
-                    .text("consumer_tag", &spec.tag)
+                    .consumer(queue, &spec.tag)
                     .number("channel", spec.token.channel)
                     .flag("ack_required", !spec.no_ack)
                     .flag("exclusive", spec.exclusive)
                     .number("prefetch_count", spec.prefetch)
-                    .table("arguments", &arguments::stored(&spec.arguments));
+                    .table("arguments", &arguments::stored(&spec.arguments))
+                    .by(by);
             });
         }
         subscribed
@@ -60,15 +60,13 @@ impl Vhost {
         &self,
         queue: &QueueRef,
         key: ConsumerKey,
+        by: &str,
     ) -> Result<Durably<usize>, AmqpError> {
         if self.ended.events.are_wanted()
             && let Some(tag) = queue.lock().consumer_tag(key)
         {
             self.ended.events.tell("consumer.deleted", |headers| {
-                headers
-                    .text("queue", &queue.name)
-                    .text("vhost", &queue.vhost)
-                    .text("consumer_tag", &tag);
+                headers.consumer(queue, &tag).by(by);
             });
         }
         let leave = |state: &mut crate::queue::Queue, now_ms, _: &mut Effects| {

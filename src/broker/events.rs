@@ -16,15 +16,20 @@ use super::Broker;
 use super::DEFAULT_VHOST;
 use super::arguments;
 use super::stats::ConnectionStats;
+use crate::auth::{Limit, Limits};
 use crate::base::counter::SharedCounter;
 use crate::base::limits::EVENTS_WAITING_MAX;
 use crate::base::{Name, clock};
-use crate::codec::{PropertyPatch, RawTable, TableBuilder, Value};
+use crate::codec::{ArrayBuilder, Null, PropertyPatch, RawTable, TableBuilder, Value};
 use crate::message::{Facts, Message};
+use crate::queue::QueueRef;
 use crate::router::ExchangeSpec;
 
 /// The exchange, if the configuration has it.
 pub(super) const EXCHANGE: &str = "amq.rabbitmq.event";
+
+/// Who does what no client and no operator has asked for, in RabbitMQ's words.
+pub const INTERNAL_USER: &str = "rmq-internal";
 
 /// Events published at once.
 const BATCH: usize = 256;
@@ -114,12 +119,31 @@ impl Headers {
         self
     }
 
-    /// A value of any kind, as text.
-    pub(super) fn json(&mut self, name: &str, value: &Json) -> &mut Self {
-        match value {
-            Json::String(text) => self.text(name, text),
-            other => self.text(name, &other.to_string()),
+    pub(super) fn texts(&mut self, name: &str, texts: &[Name]) -> &mut Self {
+        let mut array = ArrayBuilder::new();
+        for text in texts {
+            array.push(Value::LongStr(text.as_bytes()));
         }
+        self.0.insert(name, Value::Array(array.view()));
+        self
+    }
+
+    /// A value of any kind: as the same in AMQP, or if there is no such, as text.
+    pub(super) fn json(&mut self, name: &str, value: &Json) -> &mut Self {
+        if self.0.insert_json(name, value, Null::Void).is_err() {
+            self.text(name, &value.to_string());
+        }
+        self
+    }
+
+    /// Those limits that are set.
+    pub(super) fn limits(&mut self, among: &[Limit], limits: &Limits) -> &mut Self {
+        for limit in among {
+            if let Some(most) = limits.get(*limit) {
+                self.number(limit.name(), i64::try_from(most).unwrap_or(i64::MAX));
+            }
+        }
+        self
     }
 
     /// Who did it.
@@ -136,6 +160,13 @@ impl Headers {
             .flag("auto_delete", spec.auto_delete)
             .flag("internal", spec.internal)
             .table("arguments", &arguments::stored(&spec.arguments))
+    }
+
+    /// Which consumer of which queue.
+    pub(super) fn consumer(&mut self, queue: &QueueRef, tag: &str) -> &mut Self {
+        self.text("queue", &queue.name)
+            .text("vhost", &queue.vhost)
+            .text("consumer_tag", tag)
     }
 
     /// The two ends of a connection.

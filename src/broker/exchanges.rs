@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::arguments::{self, Compared};
 use super::dedup::WindowOf;
+use super::events::INTERNAL_USER;
 use super::queue_arguments;
 use super::rows::{BindingRow, ExchangeRow};
 use super::stores;
@@ -110,7 +111,7 @@ impl Vhost {
 
     /// exchange.declare: creates it, or holds it against what is there (A3.20).
     pub fn declare_exchange(&self, wanted: &ExchangeDeclaration) -> Result<Durably<()>, AmqpError> {
-        self.declare_permitted(wanted, |_, _| Ok(()))
+        self.declare_permitted(wanted, INTERNAL_USER, |_, _| Ok(()))
     }
 
     /// The same by a user, who may configure the name; an exchange with an alternate is also read
@@ -120,12 +121,13 @@ impl Vhost {
         by: &Actor,
         wanted: &ExchangeDeclaration,
     ) -> Result<Durably<()>, AmqpError> {
-        self.declare_permitted(wanted, |access, what| by.may(access, what))
+        self.declare_permitted(wanted, by.user(), |access, what| by.may(access, what))
     }
 
     fn declare_permitted(
         &self,
         wanted: &ExchangeDeclaration,
+        by: &str,
         permit: impl Fn(Access, Resource<'_>) -> Result<(), AmqpError>,
     ) -> Result<Durably<()>, AmqpError> {
         if !ExchangeSpec::is_delayed_type(&wanted.kind) {
@@ -146,7 +148,7 @@ impl Vhost {
             permit(Access::Read, at)?;
             permit(Access::Write, Resource::exchange(&alternate, self.name()))?;
         }
-        self.change(|change| {
+        self.change(by, |change| {
             if let Some(current) = change.topology.graph.get(wanted.name.as_bytes()) {
                 return equivalent(current.spec(), wanted, self.name());
             }
@@ -169,9 +171,14 @@ impl Vhost {
     }
 
     /// exchange.delete. One that does not exist is no error.
-    pub fn delete_exchange(&self, name: &Name, if_unused: bool) -> Result<Durably<()>, AmqpError> {
+    pub fn delete_exchange(
+        &self,
+        name: &Name,
+        if_unused: bool,
+        by: &str,
+    ) -> Result<Durably<()>, AmqpError> {
         self.check_deletable(name)?;
-        self.change(|change| {
+        self.change(by, |change| {
             let found = change.topology.graph.get(name.as_bytes());
             if if_unused && found.is_some_and(|exchange| !exchange.is_unused()) {
                 return Err(AmqpError::exchange_in_use(name, self.name()));
@@ -182,19 +189,29 @@ impl Vhost {
     }
 
     /// exchange.bind.
-    pub fn bind_exchange(&self, to: &Name, spec: &BindingSpec) -> Result<Durably<()>, AmqpError> {
+    pub fn bind_exchange(
+        &self,
+        to: &Name,
+        spec: &BindingSpec,
+        by: &str,
+    ) -> Result<Durably<()>, AmqpError> {
         not_default(to)?;
         not_default(&spec.source)?;
         let destination = Destination::Exchange(to.clone());
-        let bound = self.change(|change| change.bind(destination.clone(), spec))?;
+        let bound = self.change(by, |change| change.bind(destination.clone(), spec))?;
         self.remind(bound, &destination, spec)
     }
 
     /// exchange.unbind.
-    pub fn unbind_exchange(&self, to: &Name, spec: &BindingSpec) -> Result<Durably<()>, AmqpError> {
+    pub fn unbind_exchange(
+        &self,
+        to: &Name,
+        spec: &BindingSpec,
+        by: &str,
+    ) -> Result<Durably<()>, AmqpError> {
         not_default(to)?;
         not_default(&spec.source)?;
-        self.change(|change| {
+        self.change(by, |change| {
             change.unbind(Destination::Exchange(to.clone()), spec);
             Ok(())
         })
@@ -205,10 +222,11 @@ impl Vhost {
         &self,
         queue: &QueueRef,
         spec: &BindingSpec,
+        by: &str,
     ) -> Result<Durably<()>, AmqpError> {
         not_default(&spec.source)?;
         let destination = Destination::Queue(queue.clone());
-        let bound = self.change(|change| {
+        let bound = self.change(by, |change| {
             if change.topology.queues.get(&queue.name) != Some(queue) {
                 return Err(AmqpError::no_queue(&queue.name, self.name()));
             }
@@ -240,9 +258,10 @@ impl Vhost {
         queue: &QueueRef,
         spec: &BindingSpec,
         connection: ConnectionId,
+        by: &str,
     ) -> Result<Durably<()>, AmqpError> {
         not_default(&spec.source)?;
-        self.change(|change| {
+        self.change(by, |change| {
             if change.unbind(Destination::Queue(queue.clone()), spec) {
                 self.not_locked(queue, connection)?;
             }
@@ -365,21 +384,19 @@ impl Change<'_> {
             return false;
         }
         self.changed = true;
-        self.tell_binding(
-            "binding.deleted",
-            &Binding {
-                source: spec.source.clone(),
-                destination: destination.clone(),
-                key: spec.key.clone(),
-                arguments: arguments.clone(),
-            },
-        );
+        let binding = Binding {
+            source: spec.source.clone(),
+            destination: destination.clone(),
+            key: spec.key.clone(),
+            arguments: arguments.clone(),
+        };
         self.record_binding(destination, spec, arguments, false);
         if unbound.source_now_unused {
             for name in self.auto_deleted(std::slice::from_ref(&spec.source)) {
                 self.remove_exchange(&name);
             }
         }
+        self.tell_binding("binding.deleted", &binding);
         true
     }
 

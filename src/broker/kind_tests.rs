@@ -9,6 +9,8 @@ use super::*;
 use crate::codec::{Properties, Property, PropertyPatch, RawTable, TableBuilder, Value};
 use crate::message::{Facts, Message};
 
+/// Whose doing it is.
+const BY: &str = "guest";
 const HERE: ConnectionId = ConnectionId(1);
 const QUEUES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -63,7 +65,7 @@ fn bind(vhost: &Vhost, source: &str, queue: &str, key: &str) -> Result<(), Strin
         arguments: RawTable::default(),
     };
     let queue = vhost.queue(&queue.into(), HERE).unwrap();
-    let bound = vhost.bind_queue(&queue, &spec);
+    let bound = vhost.bind_queue(&queue, &spec, BY);
     bound.map(|_| ()).map_err(|fault| fault.text)
 }
 
@@ -169,7 +171,9 @@ fn a3_7_a3_8_keys_that_are_refused() {
         key: Bytes::new(),
         arguments: RawTable::default(),
     };
-    let fault = vhost.bind_exchange(&"x-random".into(), &spec).unwrap_err();
+    let fault = vhost
+        .bind_exchange(&"x-random".into(), &spec, BY)
+        .unwrap_err();
     assert_eq!(fault.text, "PRECONDITION_FAILED - Destination not found");
 }
 
@@ -216,7 +220,7 @@ fn a3_17_kinds_and_what_they_choose_survive_a_restart() {
     for _ in 0..3 {
         declare_queues(&vhost);
         let _deleted = vhost
-            .delete_queue(&"b".into(), DeleteIf::default(), HERE)
+            .delete_queue(&"b".into(), DeleteIf::default(), HERE, BY)
             .unwrap();
     }
     declare_queues(&vhost);

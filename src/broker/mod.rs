@@ -61,6 +61,7 @@ pub use access::ChangeError;
 pub use browse::{Bounds, Browsed};
 pub use census::Seat;
 pub use consume::Settle;
+pub use events::INTERNAL_USER;
 pub use exchanges::{BindingSpec, ExchangeDeclaration};
 pub use firehose::Party;
 pub use moving::{Move, MoveTo, Moved};

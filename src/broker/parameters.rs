@@ -139,7 +139,7 @@ impl Broker {
             value: value.to_string(),
         };
         let _one_at_a_time = self.parameter_changes.lock();
-        let done = vhost.change(|change| {
+        let done = vhost.change(by, |change| {
             change.put(Table::Parameters, &row);
             change.changed = true;
             Ok(())
@@ -184,7 +184,7 @@ impl Broker {
         if parameters.local.remove(at).is_none() {
             return Ok(vhost.unchanged(false));
         }
-        let done = vhost.change(|change| {
+        let done = vhost.change(by, |change| {
             let row = ParameterRow {
                 at: at.clone(),
                 value: String::new(),
@@ -218,6 +218,7 @@ impl Broker {
         let _one_at_a_time = self.parameter_changes.lock();
         let mut parameters = Parameters::clone(&self.parameters.load());
         let mut records = self.log().batch();
+        let told = value.clone();
         let known = match value {
             Some(value) => {
                 let row = GlobalParameterRow {
@@ -245,6 +246,19 @@ impl Broker {
         let appended = self.log().append(records);
         let end = appended.map_err(|_| AmqpError::internal())?.end();
         info!(target: "audit", by, %name, "global parameter changed");
+        let event = match told {
+            Some(_) => "parameter.set",
+            None => "parameter.cleared",
+        };
+        self.events.tell(event, |headers| {
+            headers
+                .text("component", "global")
+                .text("name", name)
+                .by(by);
+            if let Some(value) = &told {
+                headers.json("value", value);
+            }
+        });
         self.parameters.store(Arc::new(parameters));
         Ok(Durably { value: known, end })
     }
@@ -259,6 +273,12 @@ impl Broker {
                     value: String::new(),
                 };
                 change.delete(Table::Parameters, &row);
+                change.tell("parameter.cleared", move |headers| {
+                    headers
+                        .text("component", &row.at.component)
+                        .text("vhost", &row.at.vhost)
+                        .text("name", &row.at.name);
+                });
             }
         }
     }

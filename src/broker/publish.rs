@@ -241,7 +241,7 @@ impl Publisher {
             self.route(&message, extra_keys);
             // No route is remembered while copies are made, so that each message comes here.
             if self.tracing {
-                self.copy(&message, extra_keys);
+                self.copy_routed(&message, extra_keys);
             }
         }
         self.published += 1;
@@ -266,17 +266,22 @@ impl Publisher {
         }
     }
 
-    /// Keeps a copy for the firehose.
-    fn copy(&mut self, message: &Message, extra_keys: &[Bytes]) {
+    /// Who publishes, for the firehose.
+    fn party(&self) -> Party {
         let (connection, channel) = self.origin.clone().unzip();
-        let party = Party {
+        Party {
             connection,
             channel: channel.unwrap_or(0),
             user: self
                 .grants
                 .as_ref()
                 .map_or_else(Name::default, |grants| grants.user().clone()),
-        };
+        }
+    }
+
+    /// Keeps a copy of what has just been routed, for the firehose.
+    fn copy_routed(&mut self, message: &Message, extra_keys: &[Bytes]) {
+        let party = self.party();
         let targets = self.last.targets.iter();
         let targets = targets.filter_map(|&number| self.targets.get(number as usize));
         let queues = targets.map(|target| &target.queue.name);
@@ -342,9 +347,16 @@ impl Publisher {
         })
     }
 
-    /// A message of the batch that goes by no queue: it has a number all the same.
-    pub fn pass(&mut self) {
+    /// A direct reply (A7.12): it goes by no queue, but has a number in the batch all the same.
+    pub fn reply(&mut self, message: &Message) {
         self.published += 1;
+        let taken = self.vhost.reply(message);
+        if self.tracing {
+            let to = Name::from(String::from_utf8_lossy(message.routing_key()).as_ref());
+            let to = taken.then_some(&to).into_iter();
+            let copy = self.vhost.trace_in(&self.party(), message, &[], to);
+            self.copies.extend(copy);
+        }
     }
 
     /// Gives what was gathered to the log and then to the queues. The log position from which on

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::arguments::{self, Compared};
 use super::dedup::WindowOf;
+use super::events::INTERNAL_USER;
 use super::exchanges::RESERVED_PREFIX;
 use super::queue_arguments;
 use super::rows::QueueRow;
@@ -73,7 +74,7 @@ impl Vhost {
         wanted: &QueueDeclaration,
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
-        self.declare(wanted, None, connection, |_, _| Ok(()))
+        self.declare(wanted, None, connection, INTERNAL_USER, |_, _| Ok(()))
     }
 
     /// The same by a user, who may configure the name; a queue with a dead-letter exchange is also
@@ -86,7 +87,7 @@ impl Vhost {
         connection: ConnectionId,
     ) -> Result<Durably<QueueRef>, AmqpError> {
         let permit = |access, what: Resource<'_>| by.may(access, what);
-        self.declare(wanted, chosen, connection, permit)
+        self.declare(wanted, chosen, connection, by.user(), permit)
     }
 
     fn declare(
@@ -94,6 +95,7 @@ impl Vhost {
         wanted: &QueueDeclaration,
         chosen: Option<&Name>,
         connection: ConnectionId,
+        by: &str,
         permit: impl Fn(Access, Resource<'_>) -> Result<(), AmqpError>,
     ) -> Result<Durably<QueueRef>, AmqpError> {
         let wanted = &*self.with_default_type(wanted);
@@ -124,7 +126,7 @@ impl Vhost {
         let kind = queue_arguments::read(&wanted.arguments, at)?.kind;
         fit(wanted, kind, at)?;
         let mut created = false;
-        let declared = self.change(|change| {
+        let declared = self.change(by, |change| {
             if let Some(current) = change.topology.queues.get(&name) {
                 self.equivalent(current, wanted, connection)?;
                 return Ok(current.clone());
@@ -187,6 +189,7 @@ impl Vhost {
         name: &Name,
         conditions: DeleteIf,
         connection: ConnectionId,
+        by: &str,
     ) -> Result<Durably<usize>, AmqpError> {
         let queue = match self.queue(name, connection) {
             Ok(queue) => queue,
@@ -195,7 +198,7 @@ impl Vhost {
             }
             Err(fault) => return Err(fault),
         };
-        self.remove_queue(&queue, |state| {
+        self.remove_queue(&queue, by, |state| {
             if conditions.empty && state.ready_len() > 0 {
                 return Err(AmqpError::queue_not_empty(&queue.name, self.name()));
             }
@@ -208,7 +211,7 @@ impl Vhost {
 
     /// Deletes an exclusive queue with its connection.
     pub fn delete_exclusive(&self, queue: &QueueRef) -> Result<Durably<usize>, AmqpError> {
-        self.remove_queue(queue, |_| Ok(()))
+        self.remove_queue(queue, INTERNAL_USER, |_| Ok(()))
     }
 
     /// Deletes an auto-delete queue, unless a consumer has come meanwhile.
@@ -221,7 +224,7 @@ impl Vhost {
         queue: &QueueRef,
         still: impl FnOnce(&Queue) -> bool,
     ) -> Result<Durably<usize>, AmqpError> {
-        let removed = self.remove_queue(queue, |state| match still(state) {
+        let removed = self.remove_queue(queue, INTERNAL_USER, |state| match still(state) {
             true => Ok(()),
             false => Err(AmqpError::queue_in_use(&queue.name, self.name())),
         });
@@ -247,19 +250,20 @@ impl Vhost {
     fn remove_queue(
         &self,
         queue: &QueueRef,
+        by: &str,
         check: impl FnOnce(&Queue) -> Result<(), AmqpError>,
     ) -> Result<Durably<usize>, AmqpError> {
         // Locked from the check to the end, so that nothing comes between that the check should have
         // seen.
         let mut locked = None;
-        let removed = self.change(|change| {
+        let removed = self.change(by, |change| {
             if change.topology.queues.get(&queue.name) != Some(queue) {
                 return Ok(());
             }
             let state = queue.lock();
             check(&state)?;
+            change.remove_queue(queue, &state);
             locked = Some(state);
-            change.remove_queue(queue);
             Ok(())
         })?;
         // After the change: whoever still routes to it finds it gone, and no consumer is told of
@@ -382,25 +386,37 @@ impl Change<'_> {
         queue
     }
 
-    pub(super) fn remove_queue(&mut self, queue: &QueueRef) {
+    /// Takes a queue out with its bindings, and the auto-delete exchanges that this leaves unused.
+    /// `state` is the queue's.
+    pub(super) fn remove_queue(&mut self, queue: &QueueRef, state: &Queue) {
         self.topology.queues.remove(&queue.name);
         self.changed = true;
-        let told = queue.clone();
-        self.tell("queue.deleted", move |headers| {
-            headers.text("name", &told.name).text("vhost", &told.vhost);
-        });
         if queue.durable {
             self.delete(Table::Queues, &QueueRow::of(queue, Bytes::new()));
         }
         self.remove_window(&WindowOf::Queue(queue.name.clone()));
+        if self.are_events_wanted() {
+            for consumer in state.consumers() {
+                let told = queue.clone();
+                self.tell("consumer.deleted", move |headers| {
+                    headers.consumer(&told, &consumer.tag);
+                });
+            }
+        }
         let removed = self
             .topology
             .graph
             .remove_destination(&Destination::Queue(queue.clone()));
-        self.forget_bindings(&removed.bindings);
-        for name in self.auto_deleted(&removed.unused_sources) {
-            self.remove_exchange(&name);
-        }
+        self.internally(|change| {
+            for name in change.auto_deleted(&removed.unused_sources) {
+                change.remove_exchange(&name);
+            }
+            change.forget_bindings(&removed.bindings);
+        });
+        let told = queue.clone();
+        self.tell("queue.deleted", move |headers| {
+            headers.text("name", &told.name).text("vhost", &told.vhost);
+        });
     }
 }
 

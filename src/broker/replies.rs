@@ -49,13 +49,13 @@ impl Vhost {
         self.replies.contains_key(name)
     }
 
-    /// Delivers a message whose key is a name for replies, if there is who takes it.
-    pub fn reply(&self, message: &Message) {
+    /// Delivers a message whose key is a name for replies. Whether there is who takes it.
+    pub(super) fn reply(&self, message: &Message) -> bool {
         let Some(to) = self.replies.get(message.routing_key()).map(|to| to.clone()) else {
-            return;
+            return false;
         };
         if to.port.room_bytes() == 0 {
-            return;
+            return false;
         }
         let delivery = Delivery {
             message: message.clone(),
@@ -65,5 +65,6 @@ impl Vhost {
         };
         let cost = delivery.cost();
         to.port.hand_over(&mut vec![delivery], cost);
+        true
     }
 }

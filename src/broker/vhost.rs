@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use super::arguments::PropertiesView;
 use super::census::Node;
 use super::dedup::{Seen, Window, WindowOf};
-use super::events::{self, Events, Headers};
+use super::events::{self, Events, Headers, INTERNAL_USER};
 use super::firehose;
 use super::pager::Line;
 use super::policies::Policies;
@@ -280,12 +280,13 @@ impl Vhost {
     /// What a change of the topology would come to. Nothing of it stays.
     pub(super) fn rehearse<T>(&self, change: impl FnOnce(&mut Change<'_>) -> T) -> T {
         let _one_at_a_time = self.changes.lock();
-        change(&mut self.draft())
+        change(&mut self.draft(INTERNAL_USER))
     }
 
-    fn draft(&self) -> Change<'_> {
+    fn draft<'v>(&'v self, by: &'v str) -> Change<'v> {
         Change {
             vhost: self,
+            by,
             topology: Topology::clone(&self.topology.load()),
             records: self.log.batch(),
             changed: false,
@@ -295,16 +296,17 @@ impl Vhost {
         }
     }
 
-    /// Changes the topology. If `change` fails, nothing has changed.
+    /// Changes the topology, for a user. If `change` fails, nothing has changed.
     pub(super) fn change<T>(
         &self,
+        by: &str,
         change: impl FnOnce(&mut Change<'_>) -> Result<T, AmqpError>,
     ) -> Result<Durably<T>, AmqpError> {
         let _one_at_a_time = self.changes.lock();
         if self.deleted.load(Ordering::Relaxed) {
             return Err(AmqpError::vhost_not_found(&self.name));
         }
-        let mut draft = self.draft();
+        let mut draft = self.draft(by);
         let value = change(&mut draft)?;
         let Change {
             mut topology,
@@ -332,8 +334,11 @@ impl Vhost {
         topology.end = appended.as_ref().map_or(topology.end, |a| a.end());
         let end = topology.end;
         self.show(topology);
-        for (name, fill) in events {
-            self.ended.events.tell(name, fill);
+        for Told { event, by, fill } in events {
+            self.ended.events.tell(event, |headers| {
+                fill(headers);
+                headers.by(by);
+            });
         }
         if let Some(policies) = policies {
             self.policies.store(policies);
@@ -414,6 +419,8 @@ impl Vhost {
 /// A change in the making.
 pub(super) struct Change<'v> {
     pub(super) vhost: &'v Vhost,
+    /// Whose doing what is done next is.
+    by: &'v str,
     pub(super) topology: Topology,
     pub(super) records: Batch,
     pub(super) changed: bool,
@@ -422,18 +429,40 @@ pub(super) struct Change<'v> {
     /// What the policies become.
     pub(super) policies: Option<Arc<Policies>>,
     /// What it comes to, to be told once it is so.
-    events: Vec<(&'static str, Fill)>,
+    events: Vec<Told<'v>>,
 }
 
-/// Writes the headers of an event.
-type Fill = Box<dyn FnOnce(&mut Headers)>;
+/// An event that is told once the change is made.
+struct Told<'v> {
+    event: &'static str,
+    by: &'v str,
+    /// Writes its headers.
+    fill: Box<dyn FnOnce(&mut Headers)>,
+}
 
 impl Change<'_> {
-    /// Tells of an event, if the change comes to be.
-    pub(super) fn tell(&mut self, name: &'static str, fill: impl FnOnce(&mut Headers) + 'static) {
-        if self.vhost.ended.events.are_wanted() {
-            self.events.push((name, Box::new(fill)));
+    /// Whether anybody wants to know of events.
+    pub(super) fn are_events_wanted(&self) -> bool {
+        self.vhost.ended.events.are_wanted()
+    }
+
+    /// Tells of an event and whose doing it is, if the change comes to be.
+    pub(super) fn tell(&mut self, event: &'static str, fill: impl FnOnce(&mut Headers) + 'static) {
+        if self.are_events_wanted() {
+            self.events.push(Told {
+                event,
+                by: self.by,
+                fill: Box::new(fill),
+            });
         }
+    }
+
+    /// Does what follows from something else, and so is nobody's doing but the broker's.
+    pub(super) fn internally<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let by = std::mem::replace(&mut self.by, INTERNAL_USER);
+        let done = act(self);
+        self.by = by;
+        done
     }
 
     pub(super) fn put(&mut self, table: Table, row: &impl Row) {

@@ -14,7 +14,7 @@ use super::census::{Place, Seat};
 use super::rows::{Row, VhostRow};
 use super::vhost::{Durably, Vhost, VhostSettings};
 use super::{Broker, ConnectionId};
-use crate::auth::{Actor, Directory, Limits, Login};
+use crate::auth::{Actor, Directory, Limit, Limits, Login};
 use crate::base::{AmqpError, LogPos, Name, Quota};
 use crate::store::{Batch, Table};
 
@@ -94,11 +94,14 @@ impl Broker {
         put(&mut records, Table::Vhosts, &VhostRow::of(name, &settings));
         *end = self.append(records)?;
         let known = self.vhost(name);
+        let retagged = known
+            .as_ref()
+            .is_some_and(|vhost| vhost.settings().tags != settings.tags);
         match &known {
-            Some(vhost) => vhost.set_settings(settings),
+            Some(vhost) => vhost.set_settings(settings.clone()),
             None => {
                 let vhost = self.new_vhost(name.clone());
-                vhost.set_settings(settings);
+                vhost.set_settings(settings.clone());
                 let mut vhosts = HashMap::clone(&self.vhosts.load());
                 vhosts.insert(name.clone(), Arc::new(vhost));
                 self.vhosts.store(Arc::new(vhosts));
@@ -107,17 +110,28 @@ impl Broker {
         let new = known.is_none();
         info!(target: "audit", by, vhost = %name, new, "vhost set");
         if new {
-            self.events.tell("vhost.created", |headers| {
-                headers.text("name", name).by(by);
-            });
             for exchange in self.vhost(name).iter().flat_map(|vhost| {
                 let topology = vhost.topology();
                 topology.graph.exchanges().cloned().collect::<Vec<_>>()
             }) {
                 self.events.tell("exchange.created", |headers| {
-                    headers.exchange(exchange.spec(), name);
+                    headers.exchange(exchange.spec(), name).by(by);
                 });
             }
+            self.events.tell("vhost.created", |headers| {
+                headers
+                    .text("name", name)
+                    .text("description", &settings.description)
+                    .texts("tags", &settings.tags)
+                    .by(by);
+            });
+        } else if retagged {
+            self.events.tell("vhost.tags.set", |headers| {
+                headers
+                    .text("name", name)
+                    .texts("tags", &settings.tags)
+                    .by(by);
+            });
         }
         Ok(Durably {
             value: new,
@@ -149,6 +163,17 @@ impl Broker {
         }
         *end = self.append(records)?;
         info!(target: "audit", by, vhost = %name, limits = ?row.limits, "vhost limits set");
+        let event = match row.limits.is_empty() {
+            true => "vhost.limits.cleared",
+            false => "vhost.limits.set",
+        };
+        self.events.tell(event, |headers| {
+            headers
+                .text("name", "limits")
+                .text("vhost", name)
+                .limits(Limit::OF_VHOST, &row.limits)
+                .by(by);
+        });
         vhost.set_limits(row.limits);
         Ok(Durably {
             value: (),
@@ -173,11 +198,11 @@ impl Broker {
             return Err(ChangeError::Protected(name.clone()));
         }
         let mut directory = Directory::clone(&self.directory.load());
-        let deleted = vhost.change(|change| {
+        let deleted = vhost.change(by, |change| {
             vhost.mark_deleted();
             let before = change.topology.clone();
             for queue in before.queues.values() {
-                change.remove_queue(queue);
+                change.remove_queue(queue, &queue.lock());
             }
             for exchange in before.graph.exchanges() {
                 change.remove_exchange(&exchange.spec().name);

@@ -170,7 +170,7 @@ impl Import<'_> {
         for (name, kind, spec) in &plan.policies {
             let vhost = self.vhost(name)?;
             let at = || format!("policy '{}'", spec.name);
-            self.set(at, vhost.set_policy(*kind, spec))?;
+            self.set(at, vhost.set_policy(*kind, spec, by))?;
         }
         for (at, value) in &plan.parameters {
             let name = || format!("parameter '{}'", at.name);
@@ -184,7 +184,7 @@ impl Import<'_> {
         let mut at = "exchanges, queues and bindings".to_owned();
         let mut queues = Vec::new();
         let limits = vhost.limits();
-        let changed = vhost.change(|change| {
+        let changed = vhost.change(self.by, |change| {
             for step in steps {
                 let done = step.apply(change, &limits).inspect_err(|_| at.clone_from(&step.at))?;
                 match done {

@@ -18,6 +18,7 @@ pub use policy::{ApplyTo, InvalidPolicy, Policy, PolicyKind, PolicySpec};
 use policy::ALTERNATE_EXCHANGE;
 
 use super::arguments;
+use super::events::INTERNAL_USER;
 use super::queue_arguments::{self, Given};
 use super::rows::{QueueRow, Row};
 use super::vhost::{Durably, Vhost};
@@ -172,11 +173,12 @@ impl Vhost {
         &self,
         kind: PolicyKind,
         spec: &PolicySpec,
+        by: &str,
     ) -> Result<Durably<()>, PolicyError> {
         let policy = Policy::new(spec, kind)?;
         let row = PolicyRow::of(self.name(), &policy);
         let change = |policies: &mut Policies| policies.set(kind, policy);
-        let done = self.change_policies(change, |records| {
+        let done = self.change_policies(by, change, |records| {
             records.put(table(kind), &row.key(), &row.value());
         })?;
         self.ended.events.tell(events_of(kind).0, |headers| {
@@ -186,25 +188,32 @@ impl Vhost {
                 .text("pattern", &spec.pattern)
                 .text("apply-to", &spec.apply_to)
                 .number("priority", spec.priority)
-                .json("definition", &spec.definition);
+                .json("definition", &spec.definition)
+                .by(by);
         });
         Ok(done)
     }
 
     /// Deletes a policy, and takes back what it did. Whether there was one.
-    pub fn delete_policy(&self, kind: PolicyKind, name: &Name) -> Result<Durably<bool>, AmqpError> {
+    pub fn delete_policy(
+        &self,
+        kind: PolicyKind,
+        name: &Name,
+        by: &str,
+    ) -> Result<Durably<bool>, AmqpError> {
         let Some(policy) = self.policy(kind, name) else {
             return Ok(self.unchanged(false));
         };
         let row = PolicyRow::of(self.name(), &policy);
         let done = self.change_policies(
+            by,
             |policies| policies.remove(kind, name),
             |records| {
                 records.delete(table(kind), &row.key());
             },
         )?;
         self.ended.events.tell(events_of(kind).1, |headers| {
-            headers.text("name", name).text("vhost", self.name());
+            headers.text("name", name).text("vhost", self.name()).by(by);
         });
         Ok(Durably {
             value: true,
@@ -214,6 +223,7 @@ impl Vhost {
 
     fn change_policies(
         &self,
+        by: &str,
         change: impl FnOnce(&mut Policies),
         record: impl FnOnce(&mut crate::store::Batch),
     ) -> Result<Durably<()>, AmqpError> {
@@ -221,7 +231,7 @@ impl Vhost {
         let mut policies = Policies::clone(&self.policies.load());
         change(&mut policies);
         let policies = Arc::new(policies);
-        let done = self.change(|draft| {
+        let done = self.change(by, |draft| {
             record(&mut draft.records);
             draft.changed = true;
             draft.set_alternates(&policies);
@@ -297,7 +307,7 @@ impl Vhost {
         let table = table.finish();
         queue_arguments::read(&table, at)?;
         let settings = self.settings_for(&queue.name, queue.kind, &table);
-        let done = self.change(|change| {
+        let done = self.change(INTERNAL_USER, |change| {
             if change.topology.queues.get(&queue.name) != Some(queue) {
                 return Err(AmqpError::no_queue(&queue.name, self.name()));
             }
@@ -320,6 +330,10 @@ impl super::vhost::Change<'_> {
             for policy in policies.of(kind) {
                 let row = PolicyRow::of(self.vhost.name(), policy);
                 self.delete(table(kind), &row);
+                let (name, vhost) = (policy.name().clone(), self.vhost.name().clone());
+                self.tell(events_of(kind).1, move |headers| {
+                    headers.text("name", &name).text("vhost", &vhost);
+                });
             }
         }
     }

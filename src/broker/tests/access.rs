@@ -203,7 +203,7 @@ fn a_vhost_is_deleted_with_all_that_is_in_it() {
     let mut wanted = exchange("x");
     wanted.durable = true;
     done(vhost.declare_exchange(&wanted));
-    done(vhost.bind_queue(&queue, &binding("x")));
+    done(vhost.bind_queue(&queue, &binding("x"), BY));
     let mut publisher = Publisher::new(vhost.clone());
     publisher.check_exchange(b"x").unwrap();
     publisher.publish(message("x", "key", b"m", true), &[]);
@@ -381,7 +381,7 @@ fn a10_queues_and_exchanges_are_held_to_the_limits_of_vhost_and_node() {
         text_of(queue("d")),
         "PRECONDITION_FAILED - cannot declare queue 'd': queue limit in cluster (3) is reached"
     );
-    done(vhost.delete_queue(&"a".into(), DeleteIf::default(), HERE));
+    done(vhost.delete_queue(&"a".into(), DeleteIf::default(), HERE, BY));
     done(queue("d"));
 }
 

@@ -418,7 +418,7 @@ fn a3_21_a_window_goes_with_what_it_belongs_to() {
     bench.send_ids("", "q", &["a"]);
     let deleted = bench
         .vhost
-        .delete_queue(&"q".into(), DeleteIf::default(), HERE);
+        .delete_queue(&"q".into(), DeleteIf::default(), HERE, BY);
     assert_eq!(deleted.unwrap().value, 1);
     assert_eq!(bench.live_messages(), 0);
     bench.dedup_queue("q", &[]);

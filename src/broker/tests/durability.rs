@@ -53,7 +53,12 @@ fn a_queue_may_wait_for_less_and_the_strongest_counts() {
     bench.bind("amq.fanout", &strong);
     assert_eq!(bench.syncs_for("amq.fanout", ""), 1);
     let weaker = policy("p", "", 0, json!({ "durability": "os" }));
-    assert!(bench.vhost.set_policy(PolicyKind::User, &weaker).is_ok());
+    assert!(
+        bench
+            .vhost
+            .set_policy(PolicyKind::User, &weaker, BY)
+            .is_ok()
+    );
     assert_eq!(bench.syncs_for("", "plain"), 0, "by its policy");
     assert_eq!(
         bench.syncs_for("", "strong"),
@@ -61,7 +66,7 @@ fn a_queue_may_wait_for_less_and_the_strongest_counts() {
         "its argument counts first"
     );
     let odd = policy("p", "", 0, json!({ "durability": "none" }));
-    assert!(bench.vhost.set_policy(PolicyKind::User, &odd).is_err());
+    assert!(bench.vhost.set_policy(PolicyKind::User, &odd, BY).is_err());
     // Also after a restart, which syncs all.
     let bench = bench.restart();
     assert_eq!(bench.syncs_for("", "weak"), 0);

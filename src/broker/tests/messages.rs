@@ -18,7 +18,7 @@ fn a_queue_deleted_if_empty_takes_no_message_with_it() {
         publisher.publish(message("", "q", b"1", false), &[]);
         let deleted = std::thread::scope(|scope| {
             let publishing = scope.spawn(move || publisher.flush().is_ok());
-            let deleted = bench.vhost.delete_queue(&"q".into(), empty, HERE);
+            let deleted = bench.vhost.delete_queue(&"q".into(), empty, HERE, BY);
             assert!(publishing.join().unwrap());
             deleted
         });
@@ -26,7 +26,7 @@ fn a_queue_deleted_if_empty_takes_no_message_with_it() {
             Ok(deleted) => assert_eq!(deleted.value, 0, "in round {round}"),
             Err(_) => {
                 let all = DeleteIf::default();
-                let rest = bench.vhost.delete_queue(&"q".into(), all, HERE);
+                let rest = bench.vhost.delete_queue(&"q".into(), all, HERE, BY);
                 assert_eq!(rest.unwrap().value, 1);
             }
         }
@@ -105,7 +105,7 @@ fn a_restart_forgets_what_was_deleted() {
     bench.publish("x", "", b"1", true);
     let _ = bench
         .vhost
-        .delete_queue(&"q".into(), DeleteIf::default(), HERE)
+        .delete_queue(&"q".into(), DeleteIf::default(), HERE, BY)
         .unwrap()
         .value;
     let old = queue.id;
@@ -166,7 +166,7 @@ fn a_message_routed_to_a_queue_that_is_deleted_before_the_flush_is_released() {
     }
     let deleted = bench
         .vhost
-        .delete_queue(&"q".into(), DeleteIf::default(), HERE);
+        .delete_queue(&"q".into(), DeleteIf::default(), HERE, BY);
     assert_eq!(deleted.unwrap().value, 0);
     assert!(publisher.flush().unwrap().is_some());
     assert_eq!(other.lock().ready_len(), 1);
@@ -201,7 +201,7 @@ fn a5_1_exchanges_are_checked_before_the_content() {
     publisher.check_exchange(b"x").unwrap();
     publisher.publish(message("x", "", b"1", false), &[]);
     publisher.check_exchange(b"x").unwrap();
-    assert!(bench.vhost.delete_exchange(&"x".into(), false).is_ok());
+    assert!(bench.vhost.delete_exchange(&"x".into(), false, BY).is_ok());
     assert_eq!(code(publisher.check_exchange(b"x")), ReplyCode::NotFound);
 }
 

@@ -29,6 +29,8 @@ use crate::queue::{
     ConsumerKey, ConsumerPort, ConsumerSpec, ConsumerToken, Delivery, QueueRef, Slot,
 };
 
+/// Whose doing it is.
+const BY: &str = "guest";
 const HERE: ConnectionId = ConnectionId(1);
 const ELSEWHERE: ConnectionId = ConnectionId(2);
 
@@ -94,12 +96,12 @@ impl Bench {
     }
 
     fn bind(&self, source: &str, queue: &QueueRef) {
-        let bound = self.vhost.bind_queue(queue, &binding(source));
+        let bound = self.vhost.bind_queue(queue, &binding(source), BY);
         bound.unwrap().value
     }
 
     fn bind_exchange(&self, source: &str, to: &str) {
-        let bound = self.vhost.bind_exchange(&to.into(), &binding(source));
+        let bound = self.vhost.bind_exchange(&to.into(), &binding(source), BY);
         bound.unwrap().value
     }
 
@@ -219,7 +221,7 @@ impl Bench {
             priority: 0,
             port: port.clone(),
         };
-        let key = self.vhost.subscribe(queue, spec).unwrap();
+        let key = self.vhost.subscribe(queue, spec, BY).unwrap();
         self.vhost.resume(queue, key).unwrap();
         (key, port)
     }

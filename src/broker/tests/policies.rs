@@ -18,11 +18,14 @@ pub(super) fn policy(name: &str, pattern: &str, priority: i64, definition: Json)
 
 impl Bench {
     fn set(&self, kind: PolicyKind, spec: &PolicySpec) {
-        assert!(self.vhost.set_policy(kind, spec).is_ok(), "{spec:?}");
+        assert!(self.vhost.set_policy(kind, spec, BY).is_ok(), "{spec:?}");
     }
 
     fn unset(&self, kind: PolicyKind, name: &str) -> bool {
-        self.vhost.delete_policy(kind, &name.into()).unwrap().value
+        self.vhost
+            .delete_policy(kind, &name.into(), BY)
+            .unwrap()
+            .value
     }
 
     fn set_argument(&self, queue: &QueueRef, name: &str, value: Option<Value<'_>>) -> bool {
@@ -144,7 +147,7 @@ fn a9_an_invalid_policy_changes_nothing() {
     bench.set(User, &policy("p", "", 0, json!({"max-length": 3})));
     let refused = bench
         .vhost
-        .set_policy(User, &policy("p", "", 0, json!({"max-length": -3})));
+        .set_policy(User, &policy("p", "", 0, json!({"max-length": -3})), BY);
     assert!(matches!(refused, Err(PolicyError::Invalid(_))));
     assert_eq!(max_len(&queue), Some(3));
 }
@@ -279,7 +282,7 @@ fn a9_a_vhosts_policies_go_with_it() {
     );
     let vhost = bench.broker.vhost("v").unwrap();
     let spec = policy("p", "", 0, json!({"max-length": 3}));
-    assert!(vhost.set_policy(User, &spec).is_ok());
+    assert!(vhost.set_policy(User, &spec, BY).is_ok());
     assert!(bench.broker.delete_vhost(&name, "test").unwrap().value);
     assert!(
         bench

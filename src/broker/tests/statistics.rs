@@ -96,7 +96,7 @@ fn an_exchange_counts_what_goes_in_and_comes_out() {
     assert_eq!(counts("x"), (3, 6));
     assert_eq!(counts("nowhere"), (1, 0));
     assert_eq!(counts(""), (1, 1));
-    let deleted = bench.vhost.delete_exchange(&"x".into(), false);
+    let deleted = bench.vhost.delete_exchange(&"x".into(), false, BY);
     assert!(deleted.is_ok());
     bench.declare_exchange("x", |_| ());
     assert_eq!(counts("x"), (0, 0), "another exchange of the name");
@@ -128,7 +128,7 @@ async fn rates_come_from_samples_and_sums_outlive_what_they_are_of() {
     assert_eq!(grown, 10.0);
     let deleted = bench
         .vhost
-        .delete_queue(&"q".into(), DeleteIf::default(), HERE);
+        .delete_queue(&"q".into(), DeleteIf::default(), HERE, BY);
     assert_eq!(deleted.unwrap().value, 51);
     let overview = bench.broker.overview();
     let counts = bench.broker.queue_counts(QueueKind::Classic);

@@ -175,7 +175,7 @@ fn a3_11_the_store_is_nobodys_queue_and_goes_with_its_exchange() {
     assert_eq!(store.lock().ready_len(), 1);
     let bench = bench.crash();
     assert_eq!(bench.store_of("x").lock().ready_len(), 1);
-    let deleted = bench.vhost.delete_exchange(&"x".into(), false).unwrap();
+    let deleted = bench.vhost.delete_exchange(&"x".into(), false, BY).unwrap();
     assert_eq!(bench.live_messages(), 1, "{deleted:?}");
     let bench = bench.crash();
     assert!(!bench.has_exchange("x"));
@@ -243,6 +243,6 @@ fn a3_10_a_durable_exchange_remembers_over_a_crash() {
     let queue = bench.declare("later", durable);
     bench.bind("x", &queue);
     assert_eq!(bench.texts("later"), ["2", "3", "4"]);
-    let _deleted = bench.vhost.delete_exchange(&"x".into(), false).unwrap();
+    let _deleted = bench.vhost.delete_exchange(&"x".into(), false, BY).unwrap();
     assert_eq!(bench.live_messages(), 0);
 }

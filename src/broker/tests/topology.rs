@@ -62,7 +62,7 @@ fn a2_reserved_names_are_refused() {
     assert_eq!(queue, ReplyCode::AccessRefused);
     let refused = code(vhost.declare_exchange(&exchange("amq.mine")));
     assert_eq!(refused, ReplyCode::AccessRefused);
-    let system = code(vhost.delete_exchange(&"amq.direct".into(), false));
+    let system = code(vhost.delete_exchange(&"amq.direct".into(), false, BY));
     assert_eq!(system, ReplyCode::AccessRefused);
     for name in [
         "amq.direct",
@@ -100,10 +100,10 @@ fn a4_3_an_exclusive_queue_is_for_its_connection_only() {
     assert_eq!(code(vhost.declare_queue(&wanted, ELSEWHERE)), locked);
     assert_eq!(code(vhost.find_queue(&name, ELSEWHERE)), locked);
     assert_eq!(code(vhost.queue(&name, ELSEWHERE)), locked);
-    let delete = vhost.delete_queue(&name, DeleteIf::default(), ELSEWHERE);
+    let delete = vhost.delete_queue(&name, DeleteIf::default(), ELSEWHERE, BY);
     assert_eq!(code(delete), locked);
     // Unbinding: only if the binding is there at all.
-    let unbind = || vhost.unbind_queue(&queue, &binding("amq.fanout"), ELSEWHERE);
+    let unbind = || vhost.unbind_queue(&queue, &binding("amq.fanout"), ELSEWHERE, BY);
     assert!(unbind().is_ok());
     bench.bind("amq.fanout", &queue);
     assert_eq!(code(unbind()), locked);
@@ -126,10 +126,10 @@ fn a4_4_an_auto_delete_queue_goes_with_its_last_consumer() {
     assert!(bench.vhost.get(&queue, true).unwrap().is_none());
     assert!(bench.has_queue("q"), "get does not count");
     let (one, two) = (bench.consume(&queue, true).0, bench.consume(&queue, true).0);
-    assert!(bench.vhost.unsubscribe(&queue, one).is_ok());
-    assert!(bench.vhost.unsubscribe(&queue, one).is_ok());
+    assert!(bench.vhost.unsubscribe(&queue, one, BY).is_ok());
+    assert!(bench.vhost.unsubscribe(&queue, one, BY).is_ok());
     assert!(bench.has_queue("q"));
-    assert!(bench.vhost.unsubscribe(&queue, two).is_ok());
+    assert!(bench.vhost.unsubscribe(&queue, two, BY).is_ok());
     assert!(!bench.has_queue("q"));
     assert!(queue.lock().is_gone());
 }
@@ -147,7 +147,7 @@ fn a3_14_auto_delete_goes_from_exchange_to_exchange() {
     bench.bind_exchange("kept", "third");
     bench.bind("third", &queue);
     let (key, _) = bench.consume(&queue, true);
-    assert!(bench.vhost.unsubscribe(&queue, key).is_ok());
+    assert!(bench.vhost.unsubscribe(&queue, key, BY).is_ok());
     for name in ["first", "second", "third"] {
         assert!(!bench.has_exchange(name), "{name}");
     }
@@ -162,7 +162,7 @@ fn a3_14_unbinding_the_last_binding_deletes_an_auto_delete_exchange() {
     bench.declare_exchange("x", |x| x.auto_delete = true);
     let queue = bench.declare("q", |_| ());
     bench.bind("x", &queue);
-    let unbound = bench.vhost.unbind_queue(&queue, &binding("x"), HERE);
+    let unbound = bench.vhost.unbind_queue(&queue, &binding("x"), HERE, BY);
     assert!(unbound.is_ok());
     assert!(!bench.has_exchange("x"));
 }
@@ -182,15 +182,15 @@ fn delete_minds_its_conditions() {
         ..Default::default()
     };
     let failed = ReplyCode::PreconditionFailed;
-    assert_eq!(code(vhost.delete_queue(&name, empty, HERE)), failed);
+    assert_eq!(code(vhost.delete_queue(&name, empty, HERE, BY)), failed);
     let (_, port) = bench.consume(&queue, false);
-    assert_eq!(code(vhost.delete_queue(&name, unused, HERE)), failed);
+    assert_eq!(code(vhost.delete_queue(&name, unused, HERE, BY)), failed);
     assert!(!port.cancelled.load(Ordering::SeqCst));
     assert_eq!(port.received.lock().len(), 1);
     bench.publish("", "q", b"2", false);
-    let deleted = vhost.delete_queue(&name, DeleteIf::default(), HERE);
+    let deleted = vhost.delete_queue(&name, DeleteIf::default(), HERE, BY);
     assert_eq!(deleted.unwrap().value, 0, "delivered is not ready");
     assert!(port.cancelled.load(Ordering::SeqCst));
-    let again = vhost.delete_queue(&name, DeleteIf::default(), HERE);
+    let again = vhost.delete_queue(&name, DeleteIf::default(), HERE, BY);
     assert_eq!(again.unwrap().value, 0);
 }

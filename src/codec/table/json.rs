@@ -67,6 +67,18 @@ impl RawTable {
     }
 }
 
+impl TableBuilder {
+    /// Adds a field with a value from JSON.
+    ///
+    /// # Errors
+    /// As [`RawTable::from_json`]: nothing is added.
+    pub fn insert_json(&mut self, key: &str, value: &Json, null: Null) -> Result<(), JsonError> {
+        with_value(key, value, null, TABLE_DEPTH_MAX, &mut |value| {
+            self.insert(key, value);
+        })
+    }
+}
+
 fn read(fields: &Map<String, Json>, null: Null, depth: usize) -> Result<RawTable, JsonError> {
     let mut out = TableBuilder::new();
     for (key, value) in fields {

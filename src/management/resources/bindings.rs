@@ -323,12 +323,13 @@ pub(in super::super) async fn bind(
     };
     let vhost = &ends.vhost;
     vhost.may_bind(&actor, ends.resource(), &spec.source, &spec.key)?;
+    let by = access.user();
     let bound = match ends.is_queue {
         true => {
             let queue = vhost.queue(&ends.destination_name, ConnectionId::NONE)?;
-            vhost.bind_queue(&queue, &spec)
+            vhost.bind_queue(&queue, &spec, by)
         }
-        false => vhost.bind_exchange(&ends.destination_name, &spec),
+        false => vhost.bind_exchange(&ends.destination_name, &spec, by),
     };
     context.durably(bound).await?;
     let arguments = spec.arguments.sorted().octets().clone();
@@ -371,9 +372,10 @@ pub(in super::super) async fn unbind(
     };
     let vhost = &ends.vhost;
     vhost.may_bind(&actor, ends.resource(), &spec.source, &spec.key)?;
+    let by = access.user();
     let unbound = match &found.destination {
-        Destination::Queue(queue) => vhost.unbind_queue(queue, &spec, ConnectionId::NONE),
-        Destination::Exchange(name) => vhost.unbind_exchange(name, &spec),
+        Destination::Queue(queue) => vhost.unbind_queue(queue, &spec, ConnectionId::NONE, by),
+        Destination::Exchange(name) => vhost.unbind_exchange(name, &spec, by),
     };
     context.durably(unbound).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -180,7 +180,7 @@ pub(in super::super) async fn delete(
         find(&vhost, &name)?;
     }
     actor.may(Right::Configure, Resource::exchange(&name, vhost.name()))?;
-    let deleted = vhost.delete_exchange(&name, params.flag("if-unused"));
+    let deleted = vhost.delete_exchange(&name, params.flag("if-unused"), access.user());
     context.durably(deleted).await?;
     Ok(StatusCode::NO_CONTENT)
 }

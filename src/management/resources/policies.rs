@@ -137,7 +137,8 @@ pub(in super::super) async fn set<K: Kind>(
     let (vhost, _) = access.enter(&context, &vhost)?;
     let is_new = vhost.policy(K::KIND, &name).is_none();
     let spec = spec(name, &body)?;
-    context.durably(vhost.set_policy(K::KIND, &spec)).await?;
+    let set = vhost.set_policy(K::KIND, &spec, access.user());
+    context.durably(set).await?;
     Ok(put(is_new))
 }
 
@@ -148,7 +149,7 @@ pub(in super::super) async fn delete<K: Kind>(
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let (vhost, _) = access.enter(&context, &vhost)?;
-    let deleted = vhost.delete_policy(K::KIND, &Name::from(name));
+    let deleted = vhost.delete_policy(K::KIND, &Name::from(name), access.user());
     match context.durably(deleted).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::not_found()),

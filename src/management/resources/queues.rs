@@ -313,7 +313,8 @@ pub(in super::super) async fn delete(
         unused: params.flag("if-unused"),
         empty: params.flag("if-empty"),
     };
-    let deleted = vhost.delete_queue(&queue.name, conditions, ConnectionId::NONE);
+    let by = access.user();
+    let deleted = vhost.delete_queue(&queue.name, conditions, ConnectionId::NONE, by);
     context.durably(deleted).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,8 +1,11 @@
 //! The firehose: copies of what goes in and out of a vhost.
 
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use futures_lite::StreamExt;
+use lapin::options::{
+    BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::{Value, json};
 
 use super::server::Server;
@@ -15,8 +18,13 @@ async fn copies(server: &Server) -> Vec<Value> {
     found.as_array().unwrap().clone()
 }
 
-#[tokio::test]
-async fn a3_1_copies_of_what_goes_in_and_out() {
+fn keys(copies: &[Value]) -> Vec<&str> {
+    let keys = copies.iter().map(|copy| &copy["routing_key"]);
+    keys.map(|key| key.as_str().unwrap()).collect()
+}
+
+/// A broker with a queue `q` and one for copies, and a channel with confirms.
+async fn start() -> (Server, Connection, Channel) {
     let server = Server::start();
     for queue in ["q", "copies"] {
         let path = format!("/api/queues/%2F/{queue}");
@@ -31,6 +39,50 @@ async fn a3_1_copies_of_what_goes_in_and_out() {
     let channel = connection.create_channel().await.unwrap();
     let confirm = ConfirmSelectOptions::default();
     channel.confirm_select(confirm).await.unwrap();
+    (server, connection, channel)
+}
+
+#[tokio::test]
+async fn a7_12_copies_of_direct_replies() {
+    let (server, _connection, channel) = start().await;
+    assert_eq!(server.put(VHOST, json!({ "tracing": true })).await, 204);
+    let no_ack = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let reply_to = "amq.rabbitmq.reply-to";
+    let none = FieldTable::default();
+    let replies = channel.basic_consume(reply_to.into(), "".into(), no_ack, none);
+    let mut replies = replies.await.unwrap();
+    let publish = async |key: &str, properties: BasicProperties| {
+        let options = BasicPublishOptions::default();
+        let confirm = channel.basic_publish("".into(), key.into(), options, b"body", properties);
+        confirm.await.unwrap().await.unwrap();
+    };
+    let asking = BasicProperties::default().with_reply_to(reply_to.into());
+    publish("q", asking).await;
+    let got = channel.basic_get("q".into(), BasicGetOptions { no_ack: true });
+    let request = got.await.unwrap().unwrap();
+    let own = request.properties.reply_to().as_ref().unwrap().as_str();
+    publish(own, BasicProperties::default()).await;
+    replies.next().await.unwrap().unwrap();
+    let nobody = format!("{reply_to}.gone");
+    publish(&nobody, BasicProperties::default()).await;
+
+    let found = copies(&server).await;
+    let delivered = format!("deliver.{own}");
+    let expected = ["publish.", "deliver.q", "publish.", &delivered, "publish."];
+    assert_eq!(keys(&found), expected);
+    let headers = |at: usize| &found[at]["properties"]["headers"];
+    assert_eq!(headers(2)["routed_queues"], json!([own]));
+    assert_eq!(headers(3)["redelivered"], 0);
+    assert_eq!(headers(4)["routed_queues"], json!([]), "nobody takes it");
+    server.broker.stop();
+}
+
+#[tokio::test]
+async fn a3_1_copies_of_what_goes_in_and_out() {
+    let (server, _connection, channel) = start().await;
     let publish = async |key: &str| {
         let mut headers = FieldTable::default();
         headers.insert("h".into(), AMQPValue::LongInt(7));
@@ -65,11 +117,8 @@ async fn a3_1_copies_of_what_goes_in_and_out() {
     let got = channel.basic_get("q".into(), BasicGetOptions { no_ack: true });
     assert!(got.await.unwrap().is_some());
     let found = copies(&server).await;
-    let keys: Vec<&str> = found
-        .iter()
-        .map(|c| c["routing_key"].as_str().unwrap())
-        .collect();
-    assert_eq!(keys, ["publish.", "publish.", "publish.", "deliver.q"]);
+    let expected = ["publish.", "publish.", "publish.", "deliver.q"];
+    assert_eq!(keys(&found), expected);
     let first = &found[0];
     assert_eq!(
         (&first["exchange"], &first["payload"]),
