@@ -415,7 +415,9 @@ impl Lane {
             let fleeting = tail.iter().skip(len).take_while(|entry| !kept(entry));
             return Cut::Run(len + fleeting.count());
         }
-        let positions: Vec<LogPos> = tail.iter().map(|entry| entry.pos).collect();
+        // These iterators do not know how long they are: without a capacity the list would be copied as it grows.
+        let mut positions = Vec::with_capacity(tail.len());
+        positions.extend(tail.iter().map(|entry| entry.pos));
         match in_log_order(&positions, len, settled) {
             len if len >= least => Cut::Page(len),
             _ => Cut::Nothing,
@@ -434,7 +436,8 @@ impl Lane {
             return Vec::new();
         };
         let len = page.len as usize;
-        let gone = std::iter::from_fn(|| behind.tail.pop()).take(len).collect();
+        let mut gone = Vec::with_capacity(len);
+        gone.extend(std::iter::from_fn(|| behind.tail.pop()).take(len));
         behind.blocks.push_back(Block::Page(page));
         self.advance();
         gone

@@ -52,7 +52,8 @@ impl Queue {
                     Cut::Nothing => break,
                     Cut::Run(len) => lane.close_run(len),
                     Cut::Page(len) => {
-                        let entries: Vec<IndexEntry> = lane.tail(len).map(Entry::index).collect();
+                        let mut entries = Vec::with_capacity(len);
+                        entries.extend(lane.tail(len).map(Entry::index));
                         let first = lane.tail(1).next().map_or(0, |entry| entry.spot.seq());
                         let (pos, _held) = append(level, &entries)?;
                         let paged = lane.close_page(PageState::new(pos, first, &entries));
