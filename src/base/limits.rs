@@ -184,6 +184,10 @@ pub const HTTP_MESSAGES_MAX: usize = 10_000;
 /// comes in one burst is most often followed by silence.
 pub const QUOTA_BURST: Duration = Duration::from_millis(100);
 
+/// How far a publisher may still be ahead of its quota when its socket is read again. Until something of its comes
+/// then takes a while, on a busy machine tens of milliseconds, and what that is would be lost to its rate.
+pub const QUOTA_RESUME: Duration = Duration::from_millis(50);
+
 /// How soon a publisher that is held to a quota notices that the quota was changed.
 pub const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(1);
 

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::limits::QUOTA_BURST;
+use super::limits::{QUOTA_BURST, QUOTA_RESUME};
 
 /// The two rates of a vhost, a user or a queue.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ pub enum Unit {
 /// That a rate is passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Excess {
-    /// How long to be quiet, until all that was let through is within the rate.
+    /// How long to be quiet, until what was let through is nearly within the rate.
     pub wait: Duration,
     /// What is too much.
     pub unit: Unit,
@@ -70,9 +70,9 @@ impl Quota {
         let of_messages = self.messages.charge(messages, now_ns);
         let of_bytes = self.bytes.charge(bytes, now_ns);
         let excess = |unit, meter: &Meter, ahead_ns| {
-            let wait = Duration::from_nanos(ahead_ns);
-            (wait > QUOTA_BURST).then(|| Excess {
-                wait,
+            let ahead = Duration::from_nanos(ahead_ns);
+            (ahead > QUOTA_BURST).then(|| Excess {
+                wait: ahead.saturating_sub(QUOTA_RESUME),
                 unit,
                 per_s: meter.per_s.load(Ordering::Relaxed),
             })
@@ -83,14 +83,15 @@ impl Quota {
         }
     }
 
-    /// How far what was let through is ahead of the rates at `now`.
-    pub fn ahead(&self, now: Duration) -> Duration {
+    /// How long who was held up has still to be quiet, as the rates are at `now`.
+    pub fn wait(&self, now: Duration) -> Duration {
         let now_ns = now.as_nanos() as u64;
         let ahead = |meter: &Meter| match meter.per_s.load(Ordering::Relaxed) {
             0 => 0,
             _ => meter.due_ns.load(Ordering::Relaxed).saturating_sub(now_ns),
         };
-        Duration::from_nanos(ahead(&self.messages).max(ahead(&self.bytes)))
+        let ahead = ahead(&self.messages).max(ahead(&self.bytes));
+        Duration::from_nanos(ahead).saturating_sub(QUOTA_RESUME)
     }
 }
 
@@ -145,6 +146,35 @@ mod tests {
         }
     }
 
+    /// Who is held up comes back late: by its timer, by a busy machine, by the way to its client and back.
+    #[test]
+    fn a_flood_that_comes_back_late_goes_at_the_rate_over_any_four_seconds() {
+        let seconds = Duration::from_secs;
+        for (batch, late_ms) in [(1, 0), (10, 15), (100, 15), (1300, 40), (100, 45)] {
+            let quota = Quota::new(Some(5000), None);
+            let (mut now, mut sent) = (seconds(1000), Vec::new());
+            while now < seconds(1060) {
+                sent.push((now, batch));
+                let excess = quota.charge(batch, 0, now);
+                let late = Duration::from_millis(late_ms);
+                now += excess.map_or(Duration::from_micros(10), |e| e.wait + late);
+            }
+            for begin in 1001..1056 {
+                let of = |&(at, count): &(Duration, u64)| match at {
+                    at if at < seconds(begin) || at >= seconds(begin + 4) => 0,
+                    _ => count,
+                };
+                let count: u64 = sent.iter().map(of).sum();
+                let slack = 1000.max(2 * batch);
+                let fits = 20_000 - slack..=20_000 + slack;
+                assert!(
+                    fits.contains(&count),
+                    "{batch} late by {late_ms} ms: {count}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn the_slower_of_two_rates_counts_and_is_named() {
         let quota = Quota::new(Some(5000), Some(10_000));
@@ -153,7 +183,7 @@ mod tests {
         let now = Duration::from_secs(2000);
         let excess = quota.charge(1, 20_000, now).unwrap();
         assert_eq!((excess.unit, excess.per_s), (Unit::Octets, 10_000));
-        assert_eq!(excess.wait, Duration::from_secs(2));
+        assert_eq!(excess.wait, Duration::from_secs(2) - QUOTA_RESUME);
         let excess = quota.charge(50_000, 1, now).unwrap();
         assert_eq!((excess.unit, excess.per_s), (Unit::Messages, 5000));
     }
@@ -178,19 +208,13 @@ mod tests {
         assert_eq!(free.charge(u64::MAX, u64::MAX, Duration::ZERO), None);
         let quota = Quota::new(Some(0), None);
         let excess = quota.charge(1000, 0, Duration::ZERO).unwrap();
-        assert_eq!(excess.wait, Duration::from_secs(1000));
-        assert_eq!(
-            quota.ahead(Duration::from_secs(1)),
-            Duration::from_secs(999)
-        );
+        assert_eq!(excess.wait, Duration::from_secs(1000) - QUOTA_RESUME);
+        let left = Duration::from_secs(999) - QUOTA_RESUME;
+        assert_eq!(quota.wait(Duration::from_secs(1)), left);
         quota.set(Some(1), None);
-        assert_eq!(
-            quota.ahead(Duration::from_secs(1)),
-            Duration::from_secs(999),
-            "the same"
-        );
+        assert_eq!(quota.wait(Duration::from_secs(1)), left, "the same");
         quota.set(Some(10), None);
-        assert_eq!(quota.ahead(Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!(quota.wait(Duration::from_secs(1)), Duration::ZERO);
         quota.set(None, None);
         assert_eq!(quota.charge(1000, 0, Duration::ZERO), None);
     }

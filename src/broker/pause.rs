@@ -51,15 +51,15 @@ impl Pause {
     /// quota meanwhile makes it no longer; that the quota is changed, or its queue gone, ends it.
     pub fn left(&self, vhost: &Quota, user: &Quota) -> Duration {
         let now = clock::monotonic();
-        let ahead = match &self.of {
-            QuotaOf::Vhost => vhost.ahead(now),
-            QuotaOf::User => user.ahead(now),
+        let wait = match &self.of {
+            QuotaOf::Vhost => vhost.wait(now),
+            QuotaOf::User => user.wait(now),
             QuotaOf::Queue(queue) => match queue.upgrade() {
-                Some(queue) if !queue.lock().is_gone() => queue.quota().ahead(now),
+                Some(queue) if !queue.lock().is_gone() => queue.quota().wait(now),
                 _ => Duration::ZERO,
             },
         };
-        ahead.min(self.until.saturating_sub(now))
+        wait.min(self.until.saturating_sub(now))
     }
 
     /// Why, in the words that a client is told.
