@@ -281,6 +281,8 @@ impl Session {
             Some(connection::AMQPMethod::Close(_)) => {
                 self.flush()?;
                 self.end();
+                // Who is told that it is closed may connect again at once, whatever the limit.
+                self.link.seat.leave();
                 self.link.send(0, &replies::connection_close_ok());
                 Ok(Go::Closed)
             }

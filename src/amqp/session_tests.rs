@@ -392,6 +392,30 @@ fn a6_8_what_is_handed_over_while_a_channel_ends_goes_back() {
 }
 
 #[test]
+fn a1_13_who_is_told_that_it_is_closed_counts_no_longer() {
+    let mut bench = Bench::new();
+    let mut one = Limits::default();
+    one.set(auth::Limit::Connections, 1);
+    let put = bench.broker.put_vhost_limits(&"/".into(), one, "test");
+    let _ = put.unwrap();
+    let enter = |bench: &Bench| {
+        let login = Arc::new(Login {
+            user: "guest".into(),
+            tags: vec![],
+            authority: Authority::Directory,
+        });
+        bench.broker.enter(ELSEWHERE, login, "/").is_ok()
+    };
+    assert!(!enter(&bench));
+    let close = AMQPClass::Connection(connection::AMQPMethod::Close(connection::Close::default()));
+    let mut frame = BytesMut::new();
+    encode::write_method(&mut frame, 0, &close);
+    assert_eq!(bench.session.frames(&frame.freeze()), Ok(Go::Closed));
+    // Its answer is not even sent.
+    assert!(enter(&bench));
+}
+
+#[test]
 fn a_channel_counts_what_it_does() {
     let mut bench = Bench::new();
     bench.declare("a", false);

@@ -65,7 +65,7 @@ struct OfUser {
     channels: u64,
 }
 
-/// A connection's entry in the census, until it is dropped.
+/// A connection's entry in the census, until it leaves or is dropped.
 #[derive(Debug)]
 pub struct Seat {
     id: ConnectionId,
@@ -158,10 +158,9 @@ impl Seat {
             user.channels -= count;
         }
     }
-}
 
-impl Drop for Seat {
-    fn drop(&mut self) {
+    /// The connection is none any more. It counts no longer, nor do its channels.
+    pub fn leave(&mut self) {
         self.close_channels(self.channels);
         let mut open = self.census.open.lock();
         let Some(place) = open.places.remove(&self.id) else {
@@ -179,6 +178,12 @@ impl Drop for Seat {
                 open.users.remove(&place.user);
             }
         }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -1,8 +1,8 @@
-//! Limits of the protocol and of the node: below them, at them, above them.
+//! Limits of the protocol: below them, at them, above them. Those an operator sets are in `limits`.
 
 use crate::broker::{Broker, shared};
 use crate::client::Client;
-use crate::octets::{BODY, HEADER, method};
+use crate::octets::{BODY, Fields, HEADER, method};
 use crate::say::{self, Options};
 
 /// So many octets of a name that nobody else has.
@@ -73,26 +73,43 @@ fn a1_11_a_message_of_just_the_largest_size_passes() {
 
 #[test]
 fn a1_10_a_table_of_64_levels_passes_and_of_65_does_not() {
-    // The arguments are the first level.
-    let nested = |levels: usize| {
-        let mut octets = Vec::new();
+    // What has levels in it is the first; the others are tables or arrays.
+    let nested = |kind: u8, levels: usize| {
+        let name: &[u8] = if kind == b'F' { b"\x01t" } else { b"" };
+        let level_len = name.len() + 5;
+        let mut octets = if kind == b'F' {
+            vec![]
+        } else {
+            b"\x01t".to_vec()
+        };
         for level in 1..levels {
-            octets.extend_from_slice(b"\x01tF");
-            octets.extend_from_slice(&(((levels - 1 - level) * 7) as u32).to_be_bytes());
+            octets.extend_from_slice(name);
+            octets.push(kind);
+            octets.extend_from_slice(&(((levels - 1 - level) * level_len) as u32).to_be_bytes());
         }
-        octets
+        // An array of one level less has nothing in it that would need a name.
+        if levels == 1 { vec![] } else { octets }
     };
-    let mut client = shared().client(1);
-    for levels in [1, 63, 64] {
-        client.method(
-            1,
-            say::queue_declare_with("", say::EXCLUSIVE, &nested(levels)),
-        );
-        client.expect(1, say::QUEUE_DECLARE_OK);
-    }
-    client.method(1, say::queue_declare_with("", say::EXCLUSIVE, &nested(65)));
     let text = "SYNTAX_ERROR - field table nested deeper than 64 levels";
-    client.expect_close(502, text, (50, 10));
+    for kind in [b'F', b'A'] {
+        let declare = |levels| say::queue_declare_with("", say::EXCLUSIVE, &nested(kind, levels));
+        let publish = |levels| {
+            let headers = Fields(vec![]).u16(0x2000).long(nested(kind, levels));
+            say::publish_as(1, "", "nowhere", 0, &headers.0, b"body")
+        };
+        let mut client = shared().client(1);
+        for levels in [1, 63, 64] {
+            client.method(1, declare(levels));
+            client.expect(1, say::QUEUE_DECLARE_OK);
+            client.send(&publish(levels));
+            client.check_quiet(1);
+        }
+        client.method(1, declare(65));
+        client.expect_close(502, text, (50, 10));
+        let mut client = shared().client(1);
+        client.send(&publish(65));
+        client.expect_close(502, text, (60, 40));
+    }
 }
 
 #[test]
@@ -200,30 +217,6 @@ fn refused(client: &mut Client, code: u16, text: &str) {
 }
 
 #[test]
-fn a2_the_nodes_limit_of_connections() {
-    let broker = Broker::start("[limits]\nconnections = 3\n");
-    let mut clients: Vec<_> = (0..3).map(|_| broker.client(0)).collect();
-    let reach = || {
-        let options = Options::default();
-        let mut client = broker.connect();
-        client.send(say::AMQP_0_9_1);
-        client.expect(0, say::START);
-        client.method(0, say::start_ok(&options));
-        client.expect(0, say::TUNE);
-        client.method(0, say::tune_ok(&options));
-        client.method(0, say::open("/"));
-        client
-    };
-    let text = "NOT_ALLOWED - connection refused: node connection limit (3) is reached";
-    refused(&mut reach(), 530, text);
-    // One that goes makes room for one.
-    clients.pop().unwrap().close();
-    let mut client = reach();
-    client.expect(0, say::OPEN_OK);
-    refused(&mut reach(), 530, text);
-}
-
-#[test]
 fn a2_the_nodes_limit_of_channels_counts_those_of_all_connections() {
     let broker = Broker::start("[limits]\nchannels = 3\n");
     let mut one = broker.client(2);
@@ -240,42 +233,6 @@ fn a2_the_nodes_limit_of_channels_counts_those_of_all_connections() {
     one.expect(3, say::CHANNEL_CLOSE_OK);
     one.open_channel(3);
     one.close();
-}
-
-#[test]
-fn a2_the_nodes_limits_of_queues_exchanges_and_consumers() {
-    let broker = Broker::start("[limits]\nqueues = 2\nexchanges = 1\nconsumers_per_channel = 2\n");
-    let mut client = broker.client(4);
-    client.declare_queue(1, "a", 0);
-    client.declare_queue(1, "b", 0);
-    client.declare_queue(1, "a", 0);
-    client.method(1, say::queue_declare("c", 0));
-    let text =
-        "PRECONDITION_FAILED - cannot declare queue 'c': queue limit in cluster (2) is reached";
-    client.expect_channel_close(1, 406, text, (50, 10));
-    client.method(2, say::queue_delete("b"));
-    client.expect(2, (50, 41));
-    client.declare_queue(2, "c", 0);
-    client.method(2, say::exchange_declare("x", "direct", 0));
-    client.expect(2, say::EXCHANGE_DECLARE_OK);
-    client.method(2, say::exchange_declare("x", "direct", 0));
-    client.expect(2, say::EXCHANGE_DECLARE_OK);
-    client.method(2, say::exchange_declare("y", "direct", 0));
-    let text = "PRECONDITION_FAILED - cannot declare exchange 'y' in vhost '/': exchange limit of 1 is reached";
-    client.expect_channel_close(2, 406, text, (40, 10));
-    for channel in [3, 4] {
-        for tag in ["s", "t"] {
-            client.method(channel, say::consume("a", tag, true));
-            client.expect(channel, say::CONSUME_OK);
-        }
-    }
-    client.method(3, say::cancel("t"));
-    client.expect(3, say::CANCEL_OK);
-    client.method(3, say::consume("a", "u", true));
-    client.expect(3, say::CONSUME_OK);
-    client.method(3, say::consume("a", "v", true));
-    let text = "NOT_ALLOWED - reached maximum (2) of consumers per channel";
-    client.expect_close(530, text, (60, 20));
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod frames;
 mod handshake;
 mod heartbeats;
 mod hostile;
+mod limits;
 mod login;
 mod octets;
 mod patience;

@@ -34,6 +34,7 @@ pub(crate) const EXCLUSIVE: u8 = 4;
 
 /// What a client chooses while it connects.
 pub(crate) struct Options {
+    pub(crate) user: &'static str,
     pub(crate) password: &'static str,
     pub(crate) capabilities: &'static [&'static str],
     pub(crate) vhost: &'static str,
@@ -45,6 +46,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            user: "guest",
             password: "guest",
             capabilities: &["consumer_cancel_notify", "authentication_failure_close"],
             vhost: "/",
@@ -59,14 +61,18 @@ pub(crate) fn start_ok(options: &Options) -> Fields {
     let flags = options.capabilities.iter();
     let flags = flags.fold(Fields(vec![]), |all, name| all.short(name).raw(b"t\x01"));
     let properties = Fields(vec![]).short("capabilities").raw(b"F").long(flags.0);
-    start_ok_with(&properties.0, options.password)
+    start_ok_of(&properties.0, options.user, options.password)
 }
 
 pub(crate) fn start_ok_with(properties: &[u8], password: &str) -> Fields {
+    start_ok_of(properties, "guest", password)
+}
+
+fn start_ok_of(properties: &[u8], user: &str, password: &str) -> Fields {
     method((10, 11))
         .long(properties)
         .short("PLAIN")
-        .long(format!("\0guest\0{password}"))
+        .long(format!("\0{user}\0{password}"))
         .short("en_US")
 }
 
