@@ -69,6 +69,8 @@ pub struct Config {
     pub events: Events,
     /// What is noted in messages as they come.
     pub interceptors: Interceptors,
+    /// Spans of sampled messages.
+    pub tracing: Tracing,
 }
 
 /// The settings in force, for all who must follow them.
@@ -132,6 +134,14 @@ pub struct Interceptors {
     pub timestamp: Stamp,
     /// The node it came to: the header `x-routed-by`.
     pub routing_node: Stamp,
+}
+
+/// OpenTelemetry spans of messages that their publishers have sampled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tracing {
+    /// The base address of a collector that takes OTLP over HTTP; empty is none, and no spans.
+    pub otlp_endpoint: String,
 }
 
 /// Whether something is noted.
@@ -230,6 +240,7 @@ impl Default for Config {
             policies: Policies::default(),
             events: Events::default(),
             interceptors: Interceptors::default(),
+            tracing: Tracing::default(),
         }
     }
 }
@@ -506,6 +517,16 @@ impl Config {
             let permissions = backends.contains(&Backend::Http);
             self.auth.http.check(permissions)?;
         }
+        let collector = &self.tracing.otlp_endpoint;
+        if !collector.is_empty()
+            && let Err(reason) = auth_http::check_address(collector)
+        {
+            return Err(ConfigError::OutOfRange {
+                key: "tracing.otlp_endpoint",
+                value: "\"\"".to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
         if self.auth.backends.is_empty() {
             return Err(ConfigError::OutOfRange {
                 key: "auth.backends",
@@ -660,6 +681,29 @@ mod tests {
         }
         let many = format!("{}requests_max = 0", all.concat());
         assert!(read("[\"http\"]", &many).is_err());
+    }
+
+    #[test]
+    fn a_collector_is_an_address_or_none() {
+        let read = |at: &str| {
+            let text = format!("[tracing]\notlp_endpoint = {at:?}");
+            Config::parse(&text, "w.toml").map_err(|fault| fault.to_string())
+        };
+        for right in [
+            "",
+            "http://127.0.0.1:4318",
+            "https://collector.example/otlp/",
+        ] {
+            assert!(read(right).is_ok(), "{right}");
+        }
+        for wrong in ["127.0.0.1:4318", "grpc://a", "http://user:s3cret@a"] {
+            let fault = read(wrong).unwrap_err();
+            assert!(
+                fault.starts_with("w.toml:2: tracing.otlp_endpoint"),
+                "{fault}"
+            );
+            assert!(!fault.contains("s3cret"), "{fault}");
+        }
     }
 
     #[test]

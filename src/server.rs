@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::amqp;
 use crate::base::AmqpError;
-use crate::base::limits::SHUTDOWN_GRACE;
+use crate::base::limits::{SHUTDOWN_GRACE, SPANS_GRACE};
 use crate::broker::definitions::{Progress, Scope};
 use crate::broker::{Broker, OpenError};
 use crate::config::{Config, Endpoint, InForce};
@@ -115,6 +117,11 @@ async fn serve(config: Config, source: &dyn Source) -> Result<(), ServerError> {
         let broker = Arc::clone(&broker);
         async move { broker.publish_events().await }
     });
+    let end_of_spans = CancellationToken::new();
+    let mut spans = tokio::spawn({
+        let (broker, stop) = (Arc::clone(&broker), end_of_spans.clone());
+        async move { broker.export_spans(stop).await }
+    });
     let followers = Followers {
         source,
         in_force: &in_force,
@@ -143,7 +150,14 @@ async fn serve(config: Config, source: &dyn Source) -> Result<(), ServerError> {
         task.abort();
         let _ = task.await;
     }
-    tokio::task::block_in_place(|| broker.close())?;
+    let closed = tokio::task::block_in_place(|| broker.close());
+    end_of_spans.cancel();
+    if timeout(SPANS_GRACE, &mut spans).await.is_err() {
+        spans.abort();
+        let _ = spans.await;
+        warn!("some spans were not exported in time and are lost");
+    }
+    closed?;
     info!("stopped");
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! the batch of publishes and acks that the current read brought. The seldom methods are in
 //! `commands`, deliveries in `delivery`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use super::reply_to::ReplyConsumer;
 use super::transaction::Transaction;
 use crate::base::{AmqpError, LogPos, Name};
 use crate::broker::replies::is_reply_key;
+use crate::broker::spans::Delivered;
 use crate::broker::stats::OpenChannel;
 use crate::broker::{INTERNAL_USER, Publisher, Routed, Settle};
 use crate::codec::encode::{self, ReturnHead};
@@ -99,6 +101,8 @@ pub(super) struct Channel {
     /// Acked in this batch.
     acked: Vec<Outstanding>,
     effects: Effects,
+    /// Deliveries of sampled messages that are not settled, by their tags.
+    pub(super) sampled: BTreeMap<u64, Delivered>,
     /// Has something for [`Self::flush`].
     dirty: bool,
     /// The session has noted that it is dirty.
@@ -130,6 +134,7 @@ impl Channel {
             extra_keys: Vec::new(),
             acked: Vec::new(),
             effects: Effects::default(),
+            sampled: BTreeMap::new(),
             dirty: false,
             marked: false,
         }
@@ -303,7 +308,10 @@ impl Channel {
 
     /// Acks as a part of the publisher's next batch in the log. Whether consumers wait for the credit
     /// that it gives back: resume them once that batch is flushed.
-    pub(super) fn ack_with_publishes(&mut self, taken: &[Outstanding]) -> bool {
+    pub(super) fn ack_with_publishes(&mut self, taken: &[Outstanding], link: &Link) -> bool {
+        if !self.sampled.is_empty() {
+            self.tell_settled(taken, Settle::Acked, link);
+        }
         let credited = taken.iter().filter(|o| o.credited()).count() as u32;
         self.stats.acked.add(taken.len() as u64);
         for acked in taken {
@@ -438,6 +446,9 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         if settled.is_empty() {
             return Ok(());
+        }
+        if !self.sampled.is_empty() {
+            self.tell_settled(settled, how, link);
         }
         let credited = settled.iter().filter(|o| o.credited()).count() as u32;
         // Stable: within a queue the order of delivery stays.

@@ -5,9 +5,12 @@
 
 use super::channel::{Channel, State};
 use super::checks::without_bcc;
+use super::ledger::Outstanding;
 use super::link::Link;
 use super::reply_to::REPLY_NUMBER;
+use crate::base::Name;
 use crate::base::limits::BODY_BY_REFERENCE_BYTES;
+use crate::broker::{Settle, spans};
 use crate::codec::FrameKind;
 use crate::codec::encode::{self, DeliverHead, GetOkHead};
 use crate::message::Message;
@@ -64,17 +67,86 @@ impl Channel {
         if self.state == State::Closing {
             return None;
         }
-        let queue = match delivery.token.number {
-            REPLY_NUMBER => &self.reply_consumer.as_ref()?.name,
-            number => &self.consumers.get(number as usize)?.queue.name,
-        };
-        let to = link.party(self.number);
+        let (to, queue) = (link.party(self.number), self.from(delivery)?);
         let Delivery {
             message,
             redelivered,
             ..
         } = delivery;
         link.vhost.trace_out(&to, queue, message, *redelivered)
+    }
+
+    /// The queue that a delivery comes from, or the name that a direct reply was sent to.
+    fn from(&self, delivery: &Delivery) -> Option<&Name> {
+        match delivery.token.number {
+            REPLY_NUMBER => self.reply_consumer.as_ref().map(|consumer| &consumer.name),
+            number => {
+                let consumer = self.consumers.get(number as usize);
+                consumer.map(|consumer| &consumer.queue.name)
+            }
+        }
+    }
+
+    /// Tells the span of a delivery that has just been sent, if its message is sampled.
+    pub(super) fn tell_delivered(&mut self, delivery: &Delivery, link: &Link) {
+        if self.state == State::Closing {
+            return;
+        }
+        let Some(queue) = self.from(delivery).cloned() else {
+            return;
+        };
+        let Delivery {
+            message,
+            slot,
+            redelivered,
+            ..
+        } = delivery;
+        self.tell_sent(message, &queue, *slot, *redelivered, link);
+    }
+
+    /// The same of any message that has just got its delivery tag. What becomes of it is told later,
+    /// if it needs an ack.
+    fn tell_sent(
+        &mut self,
+        message: &Message,
+        queue: &Name,
+        slot: Slot,
+        redelivered: bool,
+        link: &Link,
+    ) {
+        let Some(spans) = link.vhost.spans() else {
+            return;
+        };
+        let delivery = spans::Delivery {
+            message,
+            queue,
+            tag: self.ledger.last_tag(),
+            redelivered,
+            to: &link.stats,
+        };
+        if let Some(delivered) = spans.delivered(link.vhost.name(), &delivery)
+            && slot != Slot::NONE
+        {
+            self.sampled.insert(delivery.tag, delivered);
+        }
+    }
+
+    /// Tells what has become of deliveries of sampled messages.
+    #[cold]
+    pub(super) fn tell_settled(&mut self, settled: &[Outstanding], how: Settle, link: &Link) {
+        let how = match how {
+            Settle::Acked => "ack",
+            Settle::Rejected => "reject",
+            Settle::Requeued(_) => "requeue",
+        };
+        let Some(spans) = link.vhost.spans() else {
+            return;
+        };
+        for outstanding in settled {
+            if let Some(delivered) = self.sampled.remove(&outstanding.tag) {
+                spans.settled(&delivered, how);
+            }
+        }
     }
 
     /// Answers basic.get.
@@ -101,6 +173,7 @@ impl Channel {
         };
         encode::get_ok(link.tail(), self.number, &head);
         self.content(message, link);
+        self.tell_sent(message, &queue.name, got.slot, got.redelivered, link);
     }
 
     /// Header and body of a message. The header goes whole also where it is larger than the frames that the

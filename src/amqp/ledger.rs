@@ -10,7 +10,7 @@ use crate::queue::{QueueRef, Slot};
 /// One delivery waiting for its ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outstanding {
-    tag: u64,
+    pub(super) tag: u64,
     /// Which of the ledger's queues it came from.
     pub(super) source: u32,
     /// Where it stands there; [`Slot::NONE`] once settled out of order.

@@ -555,13 +555,10 @@ impl Session {
         if self.link.vhost.is_tracing() && !self.deliveries.is_empty() {
             self.trace_deliveries();
         }
-        for delivery in &self.deliveries {
-            self.encoded_bytes += delivery.cost();
-            if let Some(channel) = self.channels.get(delivery.token.channel) {
-                channel.deliver(delivery, &mut self.link);
-            }
+        match self.link.vhost.spans() {
+            None => self.send_deliveries(|_, _, _| ()),
+            Some(_) => self.send_deliveries(Channel::tell_delivered),
         }
-        self.deliveries.clear();
         for token in news.cancelled {
             if let Some(channel) = self.channels.get(token.channel) {
                 channel.cancelled(token.number, &mut self.link);
@@ -570,6 +567,18 @@ impl Session {
         if self.close.is_none() {
             self.close = news.close;
         }
+    }
+
+    /// Sends what was taken; each delivery is `told` of then.
+    fn send_deliveries(&mut self, told: impl Fn(&mut Channel, &Delivery, &Link)) {
+        for delivery in &self.deliveries {
+            self.encoded_bytes += delivery.cost();
+            if let Some(channel) = self.channels.get(delivery.token.channel) {
+                channel.deliver(delivery, &mut self.link);
+                told(channel, delivery, &self.link);
+            }
+        }
+        self.deliveries.clear();
     }
 
     /// Copies of what is about to be sent, for the firehose.

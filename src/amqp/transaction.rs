@@ -78,7 +78,7 @@ impl Channel {
         let mut waiting = false;
         for (how, taken) in settled {
             match how {
-                Settle::Acked => waiting |= self.ack_with_publishes(&taken),
+                Settle::Acked => waiting |= self.ack_with_publishes(&taken, link),
                 _ => later.push((how, taken)),
             }
         }

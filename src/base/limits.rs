@@ -223,3 +223,15 @@ pub const JWKS_RETRY: Duration = Duration::from_secs(10);
 
 /// Most lifecycle events that wait to be published; further ones are lost.
 pub const EVENTS_WAITING_MAX: usize = 8192;
+
+/// Most spans that wait to be exported; further ones are lost.
+pub const SPANS_WAITING_MAX: usize = 8192;
+
+/// Most spans in one request to the collector.
+pub const SPANS_AT_ONCE: usize = 512;
+
+/// The longest wait for the collector's answer.
+pub const SPANS_EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for spans to be exported.
+pub const SPANS_GRACE: Duration = Duration::from_secs(5);

@@ -38,6 +38,7 @@ pub mod replies;
 mod restore;
 mod routing;
 mod rows;
+pub mod spans;
 pub mod stats;
 mod stores;
 #[cfg(test)]
@@ -82,6 +83,7 @@ use events::Events;
 use pager::{Pager, Vhosts};
 use parameters::Parameters;
 use policies::Policies;
+use spans::Spans;
 use stats::{BrokerCounters, ConnectionDetails, ConnectionStats, Course};
 use timers::Timers;
 use vhost::Errands;
@@ -135,6 +137,7 @@ pub struct Broker {
     events: Arc<Events>,
     /// The first vhost has the exchange for them.
     event_exchange: bool,
+    spans: Option<Arc<Spans>>,
     course: Course,
 }
 
@@ -165,6 +168,7 @@ impl Broker {
             timers,
             pages,
             events: Arc::clone(&self.events),
+            spans: self.spans.clone(),
             event_exchange: self.event_exchange && name.as_str() == DEFAULT_VHOST,
         };
         Vhost::new(name, log, errands, queue_ids, counters, policies, node)

@@ -5,7 +5,7 @@
 //! queue, however many messages there are. The log comes first: a message is in the log's order
 //! before any consumer can see and ack it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use super::dedup::{Fresh, Look};
 use super::firehose::Party;
 use super::grants::Grants;
 use super::pause::{Pause, QuotaOf};
+use super::spans::Parent;
 use super::stats::{ConnectionStats, ExchangeTally};
 use super::vhost::{Topology, Vhost};
 use crate::auth::Actor;
@@ -248,6 +249,7 @@ impl Publisher {
         self.bytes += message.body_len() as u64;
         self.tally.count(self.last.targets.len());
         if self.last.targets.is_empty() {
+            self.tell_published(&message, Vec::new());
             return Routed::Nowhere;
         }
         let number = self.published - 1;
@@ -287,6 +289,43 @@ impl Publisher {
         let queues = targets.map(|target| &target.queue.name);
         let copy = self.vhost.trace_in(&party, message, extra_keys, queues);
         self.copies.extend(copy);
+    }
+
+    /// Tells the spans of those messages of the batch that are sampled.
+    #[cold]
+    fn tell_routed(&self) {
+        let mut sampled: BTreeMap<u32, (&Message, Vec<String>)> = BTreeMap::new();
+        let targets = self.touched.iter();
+        for target in targets.filter_map(|&number| self.targets.get(number as usize)) {
+            for gathered in &target.messages {
+                if Parent::of(&gathered.message).is_none() {
+                    continue;
+                }
+                let (_, queues) = sampled
+                    .entry(gathered.number)
+                    .or_insert_with(|| (&gathered.message, Vec::new()));
+                // Nobody but the broker knows of an exchange's store.
+                if !target.queue.is_store {
+                    queues.push(target.queue.name.to_string());
+                }
+            }
+        }
+        for (message, queues) in sampled.into_values() {
+            self.tell_published(message, queues);
+        }
+    }
+
+    /// Tells the span of a message that has gone to these queues, if it is sampled.
+    fn tell_published(&self, message: &Message, queues: Vec<String>) {
+        let Some(spans) = self.vhost.spans() else {
+            return;
+        };
+        let Some(parent) = Parent::of(message) else {
+            return;
+        };
+        let began_ns = self.stamped_ms.saturating_mul(1_000_000);
+        let by = self.origin.as_ref().map(|(connection, _)| &**connection);
+        spans.published(parent, began_ns, self.vhost.name(), message, queues, by);
     }
 
     /// Writes the record of a message that goes the last route, and gathers it.
@@ -351,6 +390,10 @@ impl Publisher {
     pub fn reply(&mut self, message: &Message) {
         self.published += 1;
         let taken = self.vhost.reply(message);
+        if self.vhost.spans().is_some() {
+            let key = String::from_utf8_lossy(message.routing_key()).into_owned();
+            self.tell_published(message, taken.then_some(key).into_iter().collect());
+        }
         if self.tracing {
             let to = Name::from(String::from_utf8_lossy(message.routing_key()).as_ref());
             let to = taken.then_some(&to).into_iter();
@@ -401,6 +444,9 @@ impl Publisher {
             }
         };
         let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
+        if vhost.spans().is_some() {
+            self.tell_routed();
+        }
         let (waits_for, fresh) = look.map(|look| look.end(end)).unwrap_or_default();
         let mut refusals = Vec::new();
         self.settle_acked();

@@ -30,6 +30,7 @@ use super::queue_arguments;
 use super::rows::{
     BindingRow, DestinationRow, ExchangeRow, QueueRow, RoleRow, Row, RowError, VhostRow,
 };
+use super::spans::Spans;
 use super::stats::{BrokerCounters, Course};
 use super::stores;
 use super::timers::Timers;
@@ -86,6 +87,7 @@ impl Broker {
         let queue_ids = Arc::new(AtomicU64::new(0));
         let counters = Arc::new(BrokerCounters::default());
         let events = Arc::new(Events::default());
+        let spans = Spans::to(&config.tracing.otlp_endpoint).map(Arc::new);
         let pages = Arc::new(Line::default());
         let parameters = Parameters::restore(
             rows(&recovered, Table::Parameters)?,
@@ -101,6 +103,7 @@ impl Broker {
                 timers: Arc::clone(&timers),
                 pages: Arc::clone(&pages),
                 events: Arc::clone(&events),
+                spans: spans.clone(),
                 event_exchange: config.events.exchange && name.as_str() == DEFAULT_VHOST,
             };
             let (queue_ids, counters) = (Arc::clone(&queue_ids), Arc::clone(&counters));
@@ -150,6 +153,7 @@ impl Broker {
             stack_policies: config.policies.stacking,
             events,
             event_exchange: config.events.exchange,
+            spans,
             counters,
             course: Course::default(),
         };

@@ -24,6 +24,7 @@ use super::policies::Policies;
 use super::queue_set::QueueSet;
 use super::replies::ReplyPort;
 use super::rows::{ExchangeRow, RoleRow, Row};
+use super::spans::Spans;
 use super::stats::{BrokerCounters, Ended, ExchangeStats};
 use super::timers::Timers;
 use crate::auth::{Limit, Limits};
@@ -132,6 +133,7 @@ pub(super) struct Errands {
     pub(super) timers: Arc<Timers>,
     pub(super) pages: Arc<Line>,
     pub(super) events: Arc<Events>,
+    pub(super) spans: Option<Arc<Spans>>,
     /// It has the exchange for events.
     pub(super) event_exchange: bool,
 }
@@ -164,6 +166,7 @@ pub struct Vhost {
     /// Counts of exchanges, by name.
     pub(super) exchange_stats: DashMap<Name, Arc<ExchangeStats>>,
     pub(super) ended: Arc<Ended>,
+    spans: Option<Arc<Spans>>,
     pub(super) policies: ArcSwap<Policies>,
     /// One change of policies or of a queue's arguments at a time, until it is applied.
     pub(super) policy_changes: Mutex<()>,
@@ -228,6 +231,7 @@ impl Vhost {
             queue_ids,
             exchange_stats: DashMap::new(),
             ended: Arc::new(Ended::new(counters, errands.events)),
+            spans: errands.spans,
             predeclared: topology_len,
             policies: ArcSwap::from_pointee(policies),
             policy_changes: Mutex::new(()),
@@ -237,6 +241,11 @@ impl Vhost {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// Where spans of sampled messages are told, if they are.
+    pub fn spans(&self) -> Option<&Spans> {
+        self.spans.as_deref()
     }
 
     /// What an operator has set of it.

@@ -105,7 +105,7 @@ impl HttpAuthSettings {
 }
 
 /// The value is not told: it may hold what should not have been written there.
-fn check_address(path: &str) -> Result<(), &'static str> {
+pub(super) fn check_address(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("the backend http needs it");
     }

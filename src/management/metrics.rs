@@ -106,6 +106,7 @@ impl Collector for Scrape {
             global::messages(&mut page, &self.context)?;
             global::node(&mut page, &self.context)?;
             log::write(&mut page, &self.context)?;
+            global::spans(&mut page, &self.context)?;
         }
         objects::write(&mut page, &self.context, self.families, &self.grouping)
     }

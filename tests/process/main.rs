@@ -13,6 +13,7 @@ mod formats;
 mod management;
 mod repair;
 mod signals;
+mod spans;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@ use super::super::Context;
 use super::super::node::Process;
 use super::super::version::{RABBITMQ, WARREN};
 use super::{Kind, Labels, Metric, Page};
+use crate::broker::spans::SpanCounts;
 use crate::broker::stats::{BrokerCounters, ChannelCounts, ObjectTotals};
 use crate::queue::{QueueCounts, QueueKind};
 
@@ -327,4 +328,24 @@ pub(super) fn node(page: &mut Page<'_>, context: &Context) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// How spans of sampled messages fare, if any are told.
+pub(super) fn spans(page: &mut Page<'_>, context: &Context) -> fmt::Result {
+    const SPANS: &[Metric<SpanCounts>] = &[
+        Metric::counter(
+            "spans_exported",
+            "Spans that the collector has taken",
+            |c| c.exported,
+        ),
+        Metric::counter(
+            "spans_dropped",
+            "Spans lost, as too many waited or the collector did not take them",
+            |c| c.dropped,
+        ),
+    ];
+    match context.broker.span_counts() {
+        Some(counts) => page.own(SPANS, &[(Labels::new(), counts)]),
+        None => Ok(()),
+    }
 }
