@@ -37,6 +37,10 @@ pub struct DeliveryTag(pub u64);
 #[serde(transparent)]
 pub struct LogPos(pub u64);
 
+/// What tells a position in the spill, which holds transient messages, from one in the log: no segment of
+/// the log has so high a number.
+const SPILLED: u64 = 1 << 63;
+
 impl LogPos {
     /// No record: what a message that is only in memory carries.
     pub const NONE: LogPos = LogPos(0);
@@ -56,9 +60,31 @@ impl LogPos {
         self.0 as u32
     }
 
+    /// The position `offset` octets into a segment of the spill. Its [`Self::segment`] is another than that
+    /// of any position in the log.
+    pub const fn spilled(segment: u32, offset: u32) -> Self {
+        LogPos(SPILLED | LogPos::new(segment, offset).0)
+    }
+
     /// Whether there is a record at all.
     pub const fn is_some(self) -> bool {
         self.0 != 0
+    }
+
+    /// Whether the record is in the log, and there after a restart.
+    pub const fn is_kept(self) -> bool {
+        self.0 != 0 && self.0 & SPILLED == 0
+    }
+
+    /// Whether the record is in the spill, and gone with the broker.
+    pub const fn is_spilled(self) -> bool {
+        self.0 & SPILLED != 0
+    }
+
+    /// Whether a reader finds the record when the log is durable up to `durable`. The spill's can be read
+    /// from the first moment on.
+    pub const fn is_readable(self, durable: LogPos) -> bool {
+        self.is_spilled() || self.0 < durable.0
     }
 }
 

@@ -13,12 +13,15 @@ use crate::base::{AmqpError, LogPos, QueueId, clock};
 use crate::message::Message;
 use crate::queue::{Dead, DeadLetter, Effects, Queue, QueueRef};
 use crate::router::Routes;
-use crate::store::{Appended, Batch, RecordOffset};
+use crate::store::{Appended, Batch, RecordOffset, Spilled};
 
 /// A message on its way into a queue.
 pub(super) struct Posted {
     to: QueueRef,
+    /// In the log.
     record: Option<RecordOffset>,
+    /// In the spill.
+    spilled: Option<RecordOffset>,
     message: Message,
     /// No limit of the queue refuses it.
     forced: bool,
@@ -33,6 +36,7 @@ impl Posted {
     ) -> impl Iterator<Item = Posted> {
         targets.into_iter().map(move |to| Posted {
             record: record.filter(|_| to.keeps(message)),
+            spilled: None,
             to,
             message: message.clone(),
             forced: false,
@@ -150,12 +154,14 @@ impl Vhost {
             self.pages.join(queue.clone());
         }
         self.log.release_all(effects.opened.drain(..));
-        if effects.consumed.is_empty() && effects.pages.is_empty() {
+        let kept = |pos: &LogPos| pos.is_kept();
+        if !effects.consumed.iter().chain(&effects.pages).any(kept) {
+            self.release(effects);
             return Ok(LogPos::NONE);
         }
         let mut batch = self.batch_of(queue);
-        batch.ack(queue.id, effects.consumed.iter().copied());
-        batch.ack_pages(queue.id, &effects.pages);
+        batch.ack(queue.id, effects.consumed.iter().copied().filter(kept));
+        batch.ack_pages(queue.id, effects.pages.iter().copied().filter(kept));
         let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
         self.release(effects);
         Ok(appended.end())
@@ -170,17 +176,28 @@ impl Vhost {
         }
     }
 
-    /// Writes pages of what a queue holds beyond its window. Ends every batch of messages into it,
-    /// under its lock.
+    /// Writes pages of what a queue holds beyond its window, and has what comes next spilled if it is too much for
+    /// memory. Ends every batch of messages into it, under its lock.
     pub(super) fn page_out(&self, queue: &QueueRef, state: &mut Queue) -> Result<(), AmqpError> {
         if !state.has_long_tail() {
+            if queue.spills() {
+                queue.show_spills(state.spills());
+            }
             return Ok(());
         }
+        queue.show_spills(state.spills());
         state.page_out(self.log.settled(), |lane, entries| {
+            if entries.first().is_some_and(|entry| entry.pos.is_spilled()) {
+                let mut batch = self.log.batch();
+                let record = batch.page(queue.id, lane, LogPos::NONE, entries);
+                let spilled = self.log.spill(batch);
+                let page = spilled.map_or(LogPos::NONE, |spilled| spilled.position(record));
+                return Ok((page, None));
+            }
             let mut batch = self.batch_of(queue);
             let record = batch.page(queue.id, lane, LogPos::NONE, entries);
             let appended = self.log.append(batch).map_err(|_| AmqpError::internal())?;
-            Ok((appended.position(record), appended))
+            Ok((appended.position(record), Some(appended)))
         })
     }
 
@@ -200,7 +217,7 @@ impl Vhost {
             match &letters {
                 Some(to) => self.address(queue, &dead, to, &mut batch, &mut posted),
                 // Another policy came between.
-                None if dead.pos.is_some() => batch.ack(queue.id, [dead.pos]),
+                None if dead.pos.is_kept() => batch.ack(queue.id, [dead.pos]),
                 None => {}
             }
         }
@@ -233,6 +250,7 @@ impl Vhost {
         appended: Option<&Appended>,
         todo: &mut VecDeque<(QueueRef, Effects)>,
     ) -> Result<(), AmqpError> {
+        let spilled = self.spill_posted(&mut posted);
         // Stable: each queue gets its letters in the order of the deaths.
         posted.sort_by_key(|letter| letter.to.id);
         for of_one in posted.chunk_by(|a, b| a.to == b.to) {
@@ -243,8 +261,9 @@ impl Vhost {
             let now_ms = clock::now_ms();
             let mut state = to.lock();
             for letter in of_one {
-                let pos = match (appended, letter.record) {
-                    (Some(appended), Some(record)) => appended.position(record),
+                let pos = match (appended, letter.record, spilled, letter.spilled) {
+                    (Some(appended), Some(record), ..) => appended.position(record),
+                    (.., Some(spilled), Some(record)) => spilled.position(record),
                     _ => LogPos::NONE,
                 };
                 let message = letter.message.clone();
@@ -263,6 +282,28 @@ impl Vhost {
             }
         }
         Ok(())
+    }
+
+    /// Gives those a record in the spill that go to queues which want that and do not keep them: one, if
+    /// they are the same message.
+    fn spill_posted(&self, posted: &mut [Posted]) -> Option<Spilled> {
+        let wants = |letter: &Posted| letter.record.is_none() && letter.to.spills();
+        if !posted.iter().any(wants) {
+            return None;
+        }
+        let (now_ms, mut batch) = (clock::now_ms(), self.log.batch());
+        for same in posted.chunk_by_mut(|a, b| a.message.is_same(&b.message)) {
+            let mut wanted: Vec<&mut Posted> = same.iter_mut().filter(|l| wants(l)).collect();
+            let count = wanted.len() as u32;
+            let Some(message) = wanted.first().map(|letter| letter.message.clone()) else {
+                continue;
+            };
+            let record = message.with_logged(|parts| batch.spill(now_ms, count, parts));
+            wanted
+                .iter_mut()
+                .for_each(|letter| letter.spilled = Some(record));
+        }
+        self.log.spill(batch)
     }
 
     /// Finds where a dead message goes, and writes the record of it.
@@ -288,7 +329,7 @@ impl Vhost {
             }
         };
         let durable = keepers(&targets, &message);
-        let record = match dead.pos.is_some() {
+        let record = match dead.pos.is_kept() {
             false => self.record(&message, &targets, batch),
             true if durable.is_empty() => {
                 batch.ack(from.id, [dead.pos]);

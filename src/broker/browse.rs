@@ -192,7 +192,8 @@ impl Vhost {
         let unread = || seen.iter().enumerate().filter(|(_, s)| s.message.is_none());
         let (places, positions): (Vec<usize>, Vec<_>) =
             unread().map(|(at, seen)| (at, seen.pos())).unzip();
-        if let Some(last) = positions.iter().max() {
+        let kept = positions.iter().filter(|pos| pos.is_kept());
+        if let Some(last) = kept.max() {
             self.wait_readable(*last)?;
         }
         reader.messages(&positions, &mut |index, octets| {

@@ -76,10 +76,17 @@ pub(super) fn states(vhosts: &Vhosts) -> Vec<QueueState> {
     states
 }
 
-pub(super) fn each_durable(vhosts: &Vhosts, mut visit: impl FnMut(&QueueRef)) {
+pub(super) fn each_queue(vhosts: &Vhosts, mut visit: impl FnMut(&QueueRef)) {
     for vhost in vhosts.load().values() {
         let topology = vhost.topology();
-        let durable = topology.every_queue().filter(|queue| queue.durable);
-        durable.for_each(&mut visit);
+        topology.every_queue().for_each(&mut visit);
     }
+}
+
+pub(super) fn each_durable(vhosts: &Vhosts, mut visit: impl FnMut(&QueueRef)) {
+    each_queue(vhosts, |queue| {
+        if queue.durable {
+            visit(queue);
+        }
+    });
 }

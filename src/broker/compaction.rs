@@ -9,15 +9,17 @@
 //! 3. each queue, under its lock, logs that it refers to them, and does.
 //!
 //! What has left its queue by step 3, or is on its way out, is passed over.
+//!
+//! Sparse segments of the spill are copied in the same way, within the spill, and nothing is logged of them.
 
 use std::collections::{HashMap, HashSet};
 
 use tracing::{debug, error};
 
-use super::checkpoints::each_durable;
+use super::checkpoints::{each_durable, each_queue};
 use super::pager::Vhosts;
 use crate::base::LogPos;
-use crate::base::index::Removed;
+use crate::base::index::{IndexEntry, Removed};
 use crate::queue::QueueRef;
 use crate::store::{Copies, Log, LogError, Reader, Sparse};
 
@@ -33,6 +35,11 @@ pub(super) struct Compactor {
     seen: HashMap<u32, u64>,
     /// Segments with something that cannot be read, and so not be copied.
     damaged: HashSet<u32>,
+}
+
+/// Whether a page of these is one of the spill.
+fn is_spilled(entries: &[IndexEntry]) -> bool {
+    entries.first().is_some_and(|entry| entry.pos.is_spilled())
 }
 
 /// A queue's pages that are to be written again.
@@ -66,7 +73,7 @@ impl Compactor {
         self.page_tails(vhosts, is_victim)?;
         let mut sound = true;
         let (mut positions, mut pages) = (Vec::new(), Vec::new());
-        each_durable(vhosts, |queue| {
+        each_queue(vhosts, |queue| {
             let found = queue.lock().records_in(is_victim, &mut positions);
             if !found.is_empty() {
                 pages.push((queue.clone(), found));
@@ -80,6 +87,7 @@ impl Compactor {
                     let wanted = left.map(|(_, entry)| entry.pos);
                     positions.extend(wanted.filter(|pos| is_victim(pos.segment())));
                 }
+                Err(fault) if fault.is_gone() => {}
                 Err(fault) => {
                     error!(%fault, "a page cannot be copied; its segment stays");
                     sound = false;
@@ -146,15 +154,20 @@ impl Compactor {
             if done.is_err() {
                 return;
             }
-            let is_wanted = |pos: LogPos| pos.is_some() && is_victim(pos.segment());
+            let is_wanted = |pos: LogPos| pos.is_kept() && is_victim(pos.segment());
             done = queue
                 .lock()
                 .page_tails_with(is_wanted, settled, |lane, entries| {
-                    any = true;
                     let mut batch = self.log.batch();
                     let record = batch.page(queue.id, lane, LogPos::NONE, entries);
+                    if is_spilled(entries) {
+                        let spilled = self.log.spill(batch);
+                        let page = spilled.map_or(LogPos::NONE, |page| page.position(record));
+                        return Ok((page, None));
+                    }
+                    any = true;
                     let appended = self.log.append(batch)?;
-                    Ok((appended.position(record), appended))
+                    Ok((appended.position(record), Some(appended)))
                 });
         });
         done?;
@@ -167,7 +180,7 @@ impl Compactor {
     /// Messages in no page. How many were moved.
     fn refer(&self, vhosts: &Vhosts, copies: &Copies) -> Result<usize, LogError> {
         let (mut done, mut count) = (Ok(()), 0);
-        each_durable(vhosts, |queue| {
+        each_queue(vhosts, |queue| {
             if done.is_err() {
                 return;
             }
@@ -175,8 +188,13 @@ impl Compactor {
             let moved = state.move_records(
                 |pos| copies.of(pos),
                 |pairs| {
+                    let kept = pairs.iter().filter(|(old, _)| old.is_kept());
+                    let kept: Vec<_> = kept.copied().collect();
+                    if kept.is_empty() {
+                        return Ok(());
+                    }
                     let mut batch = self.log.batch();
-                    batch.rename(queue.id, pairs);
+                    batch.rename(queue.id, &kept);
                     self.log.append(batch).map(drop)
                 },
             );
@@ -208,6 +226,10 @@ impl Compactor {
                 |lane, entries| {
                     let mut batch = self.log.batch();
                     let record = batch.page(queue.id, lane, *pos, entries);
+                    if is_spilled(entries) {
+                        let spilled = self.log.spill(batch);
+                        return Ok(spilled.map_or(LogPos::NONE, |page| page.position(record)));
+                    }
                     let appended = self.log.append(batch)?;
                     Ok::<_, LogError>(appended.position(record))
                 },

@@ -247,7 +247,7 @@ impl Vhost {
         } in &going
         {
             let durable = keepers(targets, message);
-            let taken = seen.pos().is_some() && !what.copy;
+            let taken = seen.pos().is_kept() && !what.copy;
             let record = match (taken, durable.is_empty()) {
                 (false, _) => self.record(message, targets, &mut batch),
                 (true, true) => {
@@ -258,7 +258,8 @@ impl Vhost {
                     batch.move_to(what.from.id, seen.pos(), now_ms, &durable, parts)
                 })),
             };
-            moved.extend(taken.then(|| seen.pos()));
+            // To be released, wherever its record is.
+            moved.extend(Some(seen.pos()).filter(|pos| pos.is_some() && !what.copy));
             let each = Posted::to_each(targets.iter().cloned(), message, record);
             posted.extend(each.map(Posted::forced));
         }

@@ -150,18 +150,19 @@ enum Found {
         LogPos,
         Result<Vec<crate::base::index::IndexEntry>, ReadError>,
     ),
-    Messages(Vec<(Wanted, Option<Message>)>),
+    /// Each, or why not.
+    Messages(Vec<(Wanted, Result<Message, String>)>),
 }
 
 impl Vhost {
     /// Reads what a queue wants, without its lock, gives it that, and does what follows.
     fn read_in(&self, queue: &QueueRef, load: Load, reader: &mut Reader) -> Result<(), AmqpError> {
-        let Some(found) = read(queue, load, reader, QUEUE_WINDOW_BYTES) else {
+        let Some(found) = read(load, reader, QUEUE_WINDOW_BYTES) else {
             return Ok(());
         };
         let mut effects = Effects::default();
         let changed = self.change_queue(queue, &mut effects, |state, _, effects| {
-            put_in(state, found, effects);
+            put_in(queue, state, found, effects);
         });
         changed.map(drop)
     }
@@ -178,8 +179,8 @@ impl Vhost {
         if let Load::Wait(pos) = load {
             return self.wait_readable(pos);
         }
-        if let Some(found) = read(queue, load, &mut self.log.reader(), budget_bytes) {
-            put_in(&mut queue.lock(), found, effects);
+        if let Some(found) = read(load, &mut self.log.reader(), budget_bytes) {
+            put_in(queue, &mut queue.lock(), found, effects);
         }
         Ok(())
     }
@@ -188,7 +189,7 @@ impl Vhost {
 impl Vhost {
     /// Waits, on this thread, until the record at `pos` can be read.
     pub(super) fn wait_readable(&self, pos: LogPos) -> Result<(), AmqpError> {
-        if pos >= self.log.durable() {
+        if !pos.is_readable(self.log.durable()) {
             let gate = Arc::new(Gate::default());
             let waiter = Arc::clone(&gate);
             self.log.notify_when_durable(LogPos(pos.0 + 1), waiter);
@@ -206,8 +207,8 @@ pub(super) fn read_all(queue: &QueueRef, state: &mut Queue, log: &Log, reader: &
     let mut effects = Effects::default();
     loop {
         let load = state.next_needed(log.durable(), usize::MAX);
-        match read(queue, load, reader, usize::MAX) {
-            Some(found) => put_in(state, found, &mut effects),
+        match read(load, reader, usize::MAX) {
+            Some(found) => put_in(queue, state, found, &mut effects),
             None => break,
         }
     }
@@ -237,17 +238,11 @@ impl Durable for Gate {
     }
 }
 
-/// What cannot be read is said; messages that are more than the budget are left for the next time.
-fn read(queue: &QueueRef, load: Load, reader: &mut Reader, budget_bytes: usize) -> Option<Found> {
+/// Messages that are more than the budget are left for the next time.
+fn read(load: Load, reader: &mut Reader, budget_bytes: usize) -> Option<Found> {
     match load {
         Load::Nothing | Load::Wait(_) => None,
-        Load::Page(pos) => {
-            let page = reader.page(pos);
-            if let Err(fault) = &page {
-                error!(queue = %queue.name, %fault, "messages cannot be read and are set aside");
-            }
-            Some(Found::Page(pos, page))
-        }
+        Load::Page(pos) => Some(Found::Page(pos, reader.page(pos))),
         Load::Messages(wanted) => {
             let positions: Vec<LogPos> = wanted.iter().map(|wanted| wanted.pos).collect();
             let mut found = Vec::with_capacity(wanted.len());
@@ -261,15 +256,9 @@ fn read(queue: &QueueRef, load: Load, reader: &mut Reader, budget_bytes: usize) 
                     return;
                 }
                 let message = match message.map(Message::from_logged) {
-                    Ok(Some(message)) => Some(message),
-                    Ok(None) => {
-                        error!(queue = %queue.name, pos = %wanted.pos, "no message; it is set aside");
-                        None
-                    }
-                    Err(fault) => {
-                        error!(queue = %queue.name, %fault, "a message cannot be read and is set aside");
-                        None
-                    }
+                    Ok(Some(message)) => Ok(message),
+                    Ok(None) => Err(format!("there is no message at {}", wanted.pos)),
+                    Err(fault) => Err(fault.to_string()),
                 };
                 octets += message.as_ref().map_or(0, Message::size);
                 found.push((wanted, message));
@@ -279,16 +268,25 @@ fn read(queue: &QueueRef, load: Load, reader: &mut Reader, budget_bytes: usize) 
     }
 }
 
-fn put_in(state: &mut Queue, found: Found, effects: &mut Effects) {
+/// What cannot be read is said, unless it has left the queue meanwhile.
+fn put_in(queue: &QueueRef, state: &mut Queue, found: Found, effects: &mut Effects) {
     match found {
         Found::Page(pos, Ok(entries)) => state.page_loaded(pos, &entries, effects),
-        Found::Page(pos, Err(_)) => state.page_unreadable(pos),
+        Found::Page(pos, Err(fault)) => {
+            if state.page_unreadable(pos) {
+                error!(queue = %queue.name, %fault, "messages cannot be read and are set aside");
+            }
+        }
         Found::Messages(found) => {
             // From the last one on: to set one aside must not move those before it.
             for (wanted, message) in found.into_iter().rev() {
                 match message {
-                    Some(message) => state.loaded(wanted, message),
-                    None => state.unreadable(wanted),
+                    Ok(message) => state.loaded(wanted, message),
+                    Err(fault) => {
+                        if state.unreadable(wanted) {
+                            error!(queue = %queue.name, %fault, "a message cannot be read and is set aside");
+                        }
+                    }
                 }
             }
         }

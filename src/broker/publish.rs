@@ -51,6 +51,8 @@ pub struct Publisher {
     /// Targets with messages, in the order they got their first.
     touched: Vec<u32>,
     records: Batch,
+    /// Records in the spill, if there are any.
+    spill: Option<Batch>,
     /// Ids of the durable queues of the message at hand; kept for its allocation.
     durable: Vec<QueueId>,
     effects: Effects,
@@ -81,14 +83,31 @@ pub struct Publisher {
 struct Target {
     queue: QueueRef,
     messages: Vec<Gathered>,
+    /// The message at hand has a record in the spill for it.
+    spills: bool,
 }
 
 /// A message on its way into one queue.
 struct Gathered {
-    record: Option<RecordOffset>,
+    record: Record,
     message: Message,
     /// Which of the batch's messages it is.
     number: u32,
+}
+
+/// Where the record is that a queue has of a message.
+#[derive(Clone, Copy)]
+enum Record {
+    None,
+    Log(RecordOffset),
+    Spill(RecordOffset),
+}
+
+/// The records of a message.
+#[derive(Clone, Copy, Default)]
+struct Records {
+    log: Option<RecordOffset>,
+    spill: Option<RecordOffset>,
 }
 
 /// A message that is given to queues, or dropped, at the flush.
@@ -107,6 +126,8 @@ struct LastRoute {
     /// Numbers in `Publisher::targets`.
     targets: Vec<u32>,
     any_durable: bool,
+    /// Any of them wants what it does not keep to be spilled.
+    any_spills: bool,
     /// Any of them is a client's queue, and not an exchange's store.
     arrives: bool,
     /// The exchange or a queue drops what it has seen (A3.21).
@@ -126,6 +147,7 @@ impl Publisher {
         Publisher {
             topology: vhost.topology(),
             records: vhost.log.batch(),
+            spill: None,
             setting: vhost.log.durability(),
             vhost,
             stamped_ms: 0,
@@ -330,11 +352,24 @@ impl Publisher {
 
     /// Writes the record of a message that goes the last route, and gathers it.
     fn keep(&mut self, message: Message, number: u32) {
-        let record = match self.last.any_durable && self.is_kept(&message) {
-            true => Some(self.record(&message)),
-            false => None,
+        let records = match self.last.any_durable || self.last.any_spills {
+            true => self.records_of(&message),
+            false => Records::default(),
         };
-        self.gather(record, message, number);
+        self.gather(records, message, number);
+    }
+
+    fn records_of(&mut self, message: &Message) -> Records {
+        Records {
+            log: match self.last.any_durable && self.is_kept(message) {
+                true => Some(self.record(message)),
+                false => None,
+            },
+            spill: match self.last.any_spills {
+                true => self.spill(message),
+                false => None,
+            },
+        }
     }
 
     /// Keeps what was held, but for what a window has seen.
@@ -370,6 +405,7 @@ impl Publisher {
                 self.last.targets.clear();
                 self.last.targets.push(window);
                 self.last.any_durable = fresh.window.durable;
+                self.last.any_spills = fresh.window.spills();
                 self.keep(fresh.mark.to_message(), number);
             }
         }
@@ -381,6 +417,7 @@ impl Publisher {
             self.targets.push(Target {
                 queue: queue.clone(),
                 messages: Vec::new(),
+                spills: false,
             });
             (self.targets.len() - 1) as u32
         })
@@ -443,6 +480,8 @@ impl Publisher {
                 Some(appended.inspect_err(|_| self.drop_gathered())?)
             }
         };
+        // If the disk takes no more, all of it stays in memory.
+        let spilled = self.spill.take().and_then(|spill| vhost.log.spill(spill));
         let end = appended.as_ref().map_or(LogPos::NONE, |a| a.end());
         if vhost.spans().is_some() {
             self.tell_routed();
@@ -463,8 +502,9 @@ impl Publisher {
             }
             let mut queue = target.queue.lock();
             for gathered in target.messages.drain(..) {
-                let pos = match (&appended, gathered.record) {
-                    (Some(appended), Some(record)) => appended.position(record),
+                let pos = match (gathered.record, &appended, spilled) {
+                    (Record::Log(record), Some(appended), _) => appended.position(record),
+                    (Record::Spill(record), _, Some(spilled)) => spilled.position(record),
                     _ => LogPos::NONE,
                 };
                 let now_ms = self.stamped_ms;
@@ -529,6 +569,7 @@ impl Publisher {
     }
 
     fn drop_gathered(&mut self) {
+        self.spill = None;
         for number in self.touched.drain(..) {
             if let Some(target) = self.targets.get_mut(number as usize) {
                 target.messages.clear();
@@ -554,6 +595,11 @@ impl Publisher {
             self.by_queue.clear();
             self.last.known = false;
         }
+        if self.last.known {
+            let targets = self.last.targets.iter();
+            let mut targets = targets.filter_map(|&number| self.targets.get(number as usize));
+            self.last.any_spills = targets.any(|target| target.queue.spills());
+        }
     }
 
     fn route(&mut self, message: &Message, extra_keys: &[Bytes]) {
@@ -561,12 +607,14 @@ impl Publisher {
         let queues = self.topology.route(message, extra_keys, &mut self.routes);
         self.last.targets.clear();
         self.last.any_durable = false;
+        self.last.any_spills = false;
         self.last.arrives = false;
         let topology = Arc::clone(&self.topology);
         let queues_watch = &topology.queue_windows;
         self.last.watched = topology.exchange_windows.contains_key(message.exchange());
         for queue in queues {
             self.last.any_durable |= queue.durable;
+            self.last.any_spills |= queue.spills();
             self.last.arrives |= !queue.is_store;
             self.last.watched |= !queue.is_store && queues_watch.contains_key(&queue.name);
             let number = self.number_of(&queue);
@@ -605,7 +653,24 @@ impl Publisher {
         message.with_logged(|parts| records.publish(stamped_ms, durable, parts))
     }
 
-    fn gather(&mut self, record: Option<RecordOffset>, message: Message, batch_number: u32) {
+    /// One record in the spill, whatever the number of queues that want one and do not keep the message.
+    fn spill(&mut self, message: &Message) -> Option<RecordOffset> {
+        let mut count = 0;
+        for &number in &self.last.targets {
+            if let Some(target) = self.targets.get_mut(number as usize) {
+                target.spills = target.queue.spills() && !target.queue.keeps(message);
+                count += u32::from(target.spills);
+            }
+        }
+        if count == 0 {
+            return None;
+        }
+        let (spill, stamped_ms) = (&mut self.spill, self.stamped_ms);
+        let batch = spill.get_or_insert_with(|| self.vhost.log.batch());
+        Some(message.with_logged(|parts| batch.spill(stamped_ms, count, parts)))
+    }
+
+    fn gather(&mut self, records: Records, message: Message, batch_number: u32) {
         let mut message = Some(message);
         let (last, rest) = match self.last.targets.split_last() {
             Some(split) => split,
@@ -618,10 +683,15 @@ impl Publisher {
             if target.messages.is_empty() {
                 self.touched.push(number);
             }
-            let keeps = message
-                .as_ref()
-                .is_some_and(|message| target.queue.keeps(message));
-            let record = record.filter(|_| keeps);
+            let record = match (records.log, records.spill) {
+                (None, None) => Record::None,
+                (_, Some(record)) if target.spills => Record::Spill(record),
+                (Some(record), _) => match &message {
+                    Some(message) if target.queue.keeps(message) => Record::Log(record),
+                    _ => Record::None,
+                },
+                _ => Record::None,
+            };
             // The last queue gets the message itself, the others a clone.
             let share = match number == *last {
                 true => message.take(),

@@ -260,6 +260,13 @@ impl Message {
         self.with_properties(patched.raw())
     }
 
+    /// Whether it is a clone of `other`, or `other` of it.
+    pub fn is_same(&self, other: &Message) -> bool {
+        let start = |message: &Message| (message.head.as_ptr(), message.head.len());
+        let more = |message: &Message| message.more.as_ref().map(Arc::as_ptr);
+        start(self) == start(other) && more(self) == more(other) && self.facts == other.facts
+    }
+
     /// Copies the whole message behind what is in `arena`; the copy, once `arena` is frozen, is
     /// [`Self::settled_in`]. `None` if it is so large that what it pins hardly matters.
     pub fn settle(&self, arena: &mut BytesMut) -> Option<Settled> {

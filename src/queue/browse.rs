@@ -263,7 +263,7 @@ impl Queue {
     /// checkpoint finds it here.
     pub fn pick_to_move(&mut self, seen: &Seen, effects: &mut Effects) -> bool {
         let picked = self.pick(seen, effects);
-        if picked && seen.id.pos.is_some() {
+        if picked && seen.id.pos.is_kept() {
             self.dying.insert(seen.id.pos, (seen.id.spot, seen.index));
         }
         picked

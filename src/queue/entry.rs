@@ -52,7 +52,7 @@ impl Spot {
 pub(super) struct Entry {
     /// Its place.
     pub(super) spot: Spot,
-    /// Its publish record, or [`LogPos::NONE`] if it is only in memory.
+    /// Its record in the log or in the spill, or [`LogPos::NONE`] if it is only in memory.
     pub(super) pos: LogPos,
     /// The message itself; absent while its octets are on disk only.
     pub(super) message: Option<Message>,

@@ -22,6 +22,17 @@ pub(super) struct Window {
     pub(super) page_len: usize,
 }
 
+/// So many windows of transient messages may wait behind the heads before the next ones go to the spill: a
+/// queue that is short now and then must not touch the disk.
+const WINDOWS_BEHIND: usize = 3;
+
+impl Window {
+    /// Octets of whole messages behind the heads from which on a queue spills.
+    pub(super) fn spills_from(self) -> usize {
+        self.octets.saturating_mul(WINDOWS_BEHIND)
+    }
+}
+
 /// See the module. The head is not empty unless a page is next, or nothing is there.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
@@ -39,8 +50,8 @@ struct Behind {
 #[derive(Debug)]
 enum Block {
     Page(PageState),
-    /// Entries that make no page, since some are in memory only. The first number is what it was at
-    /// first.
+    /// Entries that make no page, since they are in memory only, or since too few in a row are of the log, or of
+    /// the spill. The first number is what it was at first.
     Run(u64, Places),
 }
 
@@ -87,7 +98,7 @@ pub(super) enum Next {
 /// What the front of a tail is to become.
 pub(super) enum Cut {
     Nothing,
-    /// A page of so many.
+    /// A page of so many, all of which have their records in the log, or all in the spill.
     Page(usize),
     /// A run of so many.
     Run(usize),
@@ -104,7 +115,7 @@ fn in_log_order(positions: &[LogPos], len: usize, settled: LogPos) -> usize {
         Some(*highest)
     });
     let highest: Vec<LogPos> = highest.collect();
-    let mut lowest_behind = behind.iter().copied().filter(|pos| pos.is_some()).min();
+    let mut lowest_behind = behind.iter().copied().filter(|pos| pos.is_kept()).min();
     for (at, (&pos, &highest)) in front.iter().zip(&highest).enumerate().rev() {
         if highest < settled && lowest_behind.is_none_or(|lowest| highest < lowest) {
             return at + 1;
@@ -387,6 +398,20 @@ impl Lane {
             .is_some_and(|behind| behind.tail.len() >= window.page_len)
     }
 
+    /// Octets of the whole messages at its tail.
+    pub(super) fn tail_octets(&self) -> usize {
+        self.behind
+            .as_ref()
+            .map_or(0, |behind| behind.tail.octets())
+    }
+
+    /// Whether anything behind its head is on disk only, or stands behind such.
+    pub(super) fn is_long(&self) -> bool {
+        self.behind
+            .as_ref()
+            .is_some_and(|behind| !behind.blocks.is_empty() || behind.tail.on_disk() > 0)
+    }
+
     /// What the front of the tail can become; with `short`, at all: however short it is. All that stands in the log before `settled` can be read
     /// back, and has come to the queue if it ever will.
     pub(super) fn cut(&self, window: Window, settled: LogPos, short: bool) -> Cut {
@@ -401,19 +426,30 @@ impl Lane {
         }
         // Asked with each batch, and most often it is too early: then one look must do.
         let last = tail.at(window.page_len.saturating_sub(1));
-        if !short && last.is_some_and(|last| last.pos.is_some() && last.pos >= settled) {
+        if !short && last.is_some_and(|last| last.pos.is_kept() && last.pos >= settled) {
             return Cut::Nothing;
         }
-        let kept = |entry: &&Entry| entry.pos.is_some();
-        let front = || tail.iter().take(window.page_len);
-        let len = front().take_while(kept).count();
-        let least = match short {
+        let Some(first) = tail.front().map(|entry| entry.pos) else {
+            return Cut::Nothing;
+        };
+        let alike = |entry: &&Entry| match first.is_some() {
+            true => entry.pos.is_some() && entry.pos.is_kept() == first.is_kept(),
+            false => !entry.pos.is_some(),
+        };
+        if !first.is_some() {
+            return Cut::Run(tail.iter().take_while(alike).count());
+        }
+        let len = tail.iter().take(window.page_len).take_while(alike).count();
+        let least = match short && first.is_kept() {
             true => 1,
             false => window.page_len.div_ceil(4),
         };
         if len < least {
-            let fleeting = tail.iter().skip(len).take_while(|entry| !kept(entry));
-            return Cut::Run(len + fleeting.count());
+            return Cut::Run(len);
+        }
+        if first.is_spilled() {
+            // After a restart there is none of it, so that no order is to be kept.
+            return Cut::Page(len);
         }
         // These iterators do not know how long they are: without a capacity the list would be copied as it grows.
         let mut positions = Vec::with_capacity(tail.len());

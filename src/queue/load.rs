@@ -117,8 +117,8 @@ impl Queue {
         }
     }
 
-    /// A message could not be read: it is set aside, neither delivered nor gone.
-    pub fn unreadable(&mut self, wanted: Wanted) {
+    /// A message could not be read: it is set aside, neither delivered nor gone. False if it is not here any more.
+    pub fn unreadable(&mut self, wanted: Wanted) -> bool {
         match wanted.place {
             Place::Ready(spot) => self.ready.set_aside(spot, wanted.pos),
             Place::Dead(at) => {
@@ -128,24 +128,28 @@ impl Queue {
                 {
                     self.dying.remove(&late.entry.pos);
                     self.ready.aside.entries.push(late.entry);
+                    return true;
                 }
+                false
             }
         }
     }
 
     /// As [`Self::unreadable`], for a whole page.
-    pub fn page_unreadable(&mut self, pos: LogPos) {
+    pub fn page_unreadable(&mut self, pos: LogPos) -> bool {
         let lanes = self.ready.lanes_mut();
         let mut lost = Vec::new();
         for (level, lane) in lanes {
             lost.extend(lane.shift_page(pos).map(|page| (level, page)));
             lane.advance();
         }
+        let was_here = !lost.is_empty();
         for (level, page) in lost {
             self.ready.count_page(&page, false);
             self.ready.aside.pages.push((level, page));
         }
         self.ready.drop_empty_lanes();
+        was_here
     }
 
     /// Whether messages are to be read before anybody asks for one.
@@ -170,7 +174,7 @@ impl Queue {
 }
 
 fn page(pos: LogPos, durable: LogPos) -> Load {
-    match pos < durable {
+    match pos.is_readable(durable) {
         true => Load::Page(pos),
         false => Load::Wait(pos),
     }
@@ -181,7 +185,8 @@ fn readable(mut wanted: Vec<Wanted>, durable: LogPos) -> Load {
     let Some(first) = wanted.first().map(|wanted| wanted.pos) else {
         return Load::Nothing;
     };
-    let len = wanted.iter().take_while(|wanted| wanted.pos < durable);
+    let is_readable = |wanted: &&Wanted| wanted.pos.is_readable(durable);
+    let len = wanted.iter().take_while(is_readable);
     match len.count() {
         0 => Load::Wait(first),
         len => {
@@ -293,12 +298,12 @@ impl Ready {
         }
     }
 
-    fn set_aside(&mut self, spot: Spot, pos: LogPos) {
+    fn set_aside(&mut self, spot: Spot, pos: LogPos) -> bool {
         let mut found = None;
         self.change(spot, |entry| {
             found = (entry.pos == pos).then(|| entry.clone());
         });
-        let Some(entry) = found else { return };
+        let Some(entry) = found else { return false };
         if self.returned.contains_key(&spot) {
             self.forget(&entry, entry.expiry_ms(self.ttl_ms));
             if let Some(entry) = self.returned.remove(&spot) {
@@ -310,6 +315,7 @@ impl Ready {
         }
         self.drop_empty_lanes();
         self.aside.entries.push(entry);
+        true
     }
 
     pub(super) fn drop_empty_lanes(&mut self) {

@@ -351,11 +351,11 @@ impl Queue {
         })
     }
 
-    /// The record of an unacked message, if it has one. It stays where it is from now on.
+    /// The record of an unacked message in the log, if it has one. It stays where it is from now on.
     pub fn record(&mut self, slot: Slot) -> Option<LogPos> {
         let unacked = self.unacked.get_mut(slot.0 as usize)?;
         unacked.pinned = true;
-        Some(unacked.entry.pos).filter(|pos| pos.is_some())
+        Some(unacked.entry.pos).filter(|pos| pos.is_kept())
     }
 
     /// Acked: the messages are gone.

@@ -33,6 +33,8 @@ impl Queue {
     /// The records of messages in no page that can be moved.
     fn movable(&self) -> impl Iterator<Item = LogPos> {
         let tails = self.ready.lanes().flat_map(|(_, lane)| lane.whole_tail());
+        // What is in the spill is never recovered.
+        let tails = tails.filter(|entry| entry.pos.is_kept());
         let mut tails: Vec<Spot> = tails.map(|entry| entry.spot).collect();
         tails.sort_unstable();
         let unacked = self.unacked.iter().filter(|(_, unacked)| !unacked.pinned);
@@ -110,8 +112,9 @@ impl Queue {
     }
 
     /// Has a page, whose record is at `pos` and whose entries were read from there, refer to the copies that
-    /// `copy_of` tells. `append` gets its lane and new entries, writes them to the log as what replaces
-    /// the page, and tells their record. What was moved; `None` if there is no such page any more.
+    /// `copy_of` tells. `append` gets its lane and new entries, writes them to the log, or to the spill, as what
+    /// replaces the page, and tells their record. What was moved; `None` if there is no such page any more, or if
+    /// it has no new record ([`LogPos::NONE`]).
     ///
     /// # Errors
     /// Those of `append`: nothing is changed.
@@ -143,6 +146,9 @@ impl Queue {
             }
         }
         let record = append(level, &entries)?;
+        if !record.is_some() {
+            return Ok(None);
+        }
         let old = std::mem::replace(page, PageState::new(record, page.first_seq, &entries));
         page.redelivered = old.redelivered;
         for (place, entry) in entries.iter().enumerate() {

@@ -21,9 +21,10 @@ pub struct Dead {
 /// What a call on a queue leaves to be done outside.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Records of messages that left the queue for good, to be logged as consumed.
+    /// Records of messages that left the queue for good: to be released, and those in the log to be logged as
+    /// consumed.
     pub consumed: Vec<LogPos>,
-    /// Pages all of whose messages left the queue for good, to be logged so.
+    /// Pages all of whose messages left the queue for good; the same of them.
     pub pages: Vec<LogPos>,
     /// Segments, and how many of those messages are in each.
     pub released: Vec<(u32, u32)>,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Entry, Spot};
-use super::lane::Cut;
+use super::lane::{Cut, Lane};
 use super::machine::Queue;
 use super::outcome::Effects;
 use super::ready::Contents;
@@ -13,17 +13,31 @@ use crate::base::index::{IndexEntry, LaneState, PageState, QueueState};
 use crate::base::{LogPos, QueueId};
 
 impl Queue {
-    /// Whether [`Self::page_out`] may have something to do.
+    /// Whether [`Self::page_out`] may have something to do, or [`Self::spills`] have become true.
     pub fn has_long_tail(&self) -> bool {
         let window = self.ready.window;
-        self.ready
-            .lanes()
-            .any(|(_, lane)| lane.has_long_tail(window))
+        let mut octets = 0;
+        for (_, lane) in self.ready.lanes() {
+            if lane.has_long_tail(window) {
+                return true;
+            }
+            octets += lane.tail_octets();
+        }
+        octets >= window.spills_from()
+    }
+
+    /// Whether transient messages that come to it should have a record in the spill, so that they need not
+    /// stay in memory: not while it is short.
+    pub fn spills(&self) -> bool {
+        let lanes = || self.ready.lanes().map(|(_, lane)| lane);
+        let octets = || lanes().map(Lane::tail_octets).sum::<usize>();
+        lanes().any(Lane::is_long) || octets() >= self.ready.window.spills_from()
     }
 
     /// Makes pages of what the tail holds beyond the window, as far as the log is settled (up to
-    /// `settled`). `append` writes a Page record for a lane and tells its position; what else it
-    /// gives is kept until the page is in place.
+    /// `settled`). `append` writes a Page record for a lane, where the records of its entries are, which is in
+    /// the log or in the spill for all of them, and tells its position; what else it
+    /// gives is kept until the page is in place. [`LogPos::NONE`]: there can be no page now.
     ///
     /// # Errors
     /// Those of `append`: the entries stay as they are.
@@ -56,6 +70,9 @@ impl Queue {
                         entries.extend(lane.tail(len).map(Entry::index));
                         let first = lane.tail(1).next().map_or(0, |entry| entry.spot.seq());
                         let (pos, _held) = append(level, &entries)?;
+                        if !pos.is_some() {
+                            break;
+                        }
                         let paged = lane.close_page(PageState::new(pos, first, &entries));
                         for (place, entry) in paged.iter().enumerate() {
                             let spot = Spot::new(level, first + place as u64);
@@ -68,7 +85,7 @@ impl Queue {
         Ok(())
     }
 
-    /// All of it that is in the log, as it is now.
+    /// All of it that is in the log, as it is now; of what is in the spill, nothing.
     pub fn snapshot(&self, queue: QueueId) -> QueueState {
         let mut lanes: BTreeMap<u8, LaneState> = BTreeMap::new();
         let next_seq = self.next_seq;
@@ -89,7 +106,7 @@ impl Queue {
             .map(|entry| (entry.spot, entry.index()));
         let dying = self.dying.values().copied();
         for (spot, index) in unacked.chain(ready).chain(dying) {
-            if index.pos.is_some() {
+            if index.pos.is_kept() {
                 let level = spot.level();
                 let lane = lanes.entry(level).or_insert_with(|| state(level));
                 lane.loose.push((spot.seq(), index));
@@ -98,7 +115,8 @@ impl Queue {
         let pages = self.ready.lanes();
         let pages = pages.flat_map(|(level, lane)| lane.pages().map(move |page| (level, page)));
         let aside = self.ready.aside.pages.iter();
-        for (level, page) in pages.chain(aside.map(|(level, page)| (*level, page))) {
+        let pages = pages.chain(aside.map(|(level, page)| (*level, page)));
+        for (level, page) in pages.filter(|(_, page)| page.pos.is_kept()) {
             let lane = lanes.entry(level).or_insert_with(|| state(level));
             lane.pages.push(page.clone());
         }

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -88,6 +88,8 @@ struct SharedQueue {
     quota: Quota,
     /// The durability of its options: its place among all, from 1; 0 if there is none.
     durability: AtomicU8,
+    /// What [`Queue::spills`] said last.
+    spills: AtomicBool,
     levels: Levels,
     state: Mutex<Queue>,
 }
@@ -111,6 +113,7 @@ impl QueueRef {
             spec,
             quota,
             durability: place(options.durability).into(),
+            spills: false.into(),
             settings: ArcSwap::new(settings),
             levels: Levels::default(),
             state: Mutex::new(state),
@@ -141,6 +144,17 @@ impl QueueRef {
     pub fn durability(&self) -> Option<Durability> {
         let place = usize::from(self.0.durability.load(Relaxed));
         Durability::ALL.get(place.wrapping_sub(1)).copied()
+    }
+
+    /// Whether transient messages for it should have a record in the spill: what [`Queue::spills`] said when that
+    /// was shown last.
+    pub fn spills(&self) -> bool {
+        self.0.spills.load(Relaxed)
+    }
+
+    /// Shows what [`Queue::spills`] says now. Only the owner of the lock calls it.
+    pub fn show_spills(&self, spills: bool) {
+        self.0.spills.store(spills, Relaxed);
     }
 
     /// A handle that does not keep the queue.

@@ -80,7 +80,7 @@ impl Queue {
         if !lettered {
             return effects.gone(entry.pos);
         }
-        if entry.pos.is_some() {
+        if entry.pos.is_kept() {
             self.dying.insert(entry.pos, (entry.spot, entry.index()));
         }
         self.late.push_back(Late { entry, reason });

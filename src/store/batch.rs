@@ -59,6 +59,13 @@ impl Batch {
         self.finish(start)
     }
 
+    /// A transient message for [`Log::spill`](super::Log::spill), which `queues` queues are going to hold.
+    pub fn spill(&mut self, stamped_ms: u64, queues: u32, message: &[&[u8]]) -> RecordOffset {
+        let offset = self.publish(stamped_ms, &[], message);
+        self.publications = self.publications.saturating_add(queues);
+        offset
+    }
+
     /// `queue` no longer holds the messages at `positions`: consumed, purged or dropped.
     pub fn ack(&mut self, queue: QueueId, positions: impl IntoIterator<Item = LogPos>) {
         self.listed(record::ACK, queue, positions);
@@ -100,8 +107,8 @@ impl Batch {
     }
 
     /// `queue` no longer holds what was left of its pages at `pages`.
-    pub fn ack_pages(&mut self, queue: QueueId, pages: &[LogPos]) {
-        self.listed(record::ACK_PAGES, queue, pages.iter().copied());
+    pub fn ack_pages(&mut self, queue: QueueId, pages: impl IntoIterator<Item = LogPos>) {
+        self.listed(record::ACK_PAGES, queue, pages);
     }
 
     /// A copy of a message, for [`Batch::rename`] and [`Batch::page`] to refer to. It is one thing to

@@ -36,13 +36,18 @@ pub struct Copies {
 }
 
 impl Log {
-    /// Segments that are worth being copied, the sparsest first: all in them is on disk and in the queues.
+    /// Segments that are worth being copied, the sparsest first: all in them is on disk and in the queues. Then
+    /// those of the spill.
     pub fn sparse_segments(&self) -> Vec<Sparse> {
-        self.shared.segments.sparse_before(self.settled().segment())
+        let settled = self.settled().segment();
+        let mut sparse = self.shared.segments.sparse_before(settled);
+        let idle_max_bytes = self.shared.sparse_spill_from_bytes();
+        sparse.extend(self.shared.spill.sparse(idle_max_bytes));
+        sparse
     }
 
-    /// Writes the messages at `positions`, which are in order, again at the log's end. Waits until they
-    /// are on disk.
+    /// Writes the messages at `positions`, which are in order, again at the log's end, or the spill's. Waits until those
+    /// in the log are on disk.
     ///
     /// # Errors
     ///
@@ -64,15 +69,17 @@ impl Log {
             };
             match found {
                 Ok((stamped_ms, message)) => gathered.add(*old, stamped_ms, &message),
+                Err(error) if error.is_gone() => {}
                 Err(error) => copies.unreadable.push(error),
             }
-            if gathered.batch.len() >= COPY_BATCH_BYTES {
+            // Those of the spill come last.
+            let next = positions.get(index + 1).copied().unwrap_or_default();
+            if gathered.batch.len() >= COPY_BATCH_BYTES || next.is_spilled() != old.is_spilled() {
                 done = copies.append(&mut gathered);
             }
         });
         done?;
         copies.append(&mut gathered)?;
-        self.sync()?;
         Ok(copies)
     }
 }
@@ -98,6 +105,16 @@ impl Copies {
         let batch = std::mem::replace(&mut gathered.batch, self.log.batch());
         let (messages, bytes) = (gathered.offsets.len() as u64, batch.len() as u64);
         if batch.is_empty() {
+            return Ok(());
+        }
+        let first = gathered.offsets.first();
+        if first.is_some_and(|(old, _)| old.is_spilled()) {
+            let spilled = self.log.spill(batch);
+            for (old, offset) in gathered.offsets.drain(..) {
+                // If the disk takes no more they stay where they are.
+                let pair = spilled.map(|spilled| (old, spilled.position(offset)));
+                self.pairs.extend(pair);
+            }
             return Ok(());
         }
         let appended = self.log.append(batch)?;

@@ -26,6 +26,7 @@ use super::recovery::{Found, scan, settle_tail};
 use super::replay::Describe;
 use super::restore::Recovered;
 use super::sled_rows::SledRows;
+use super::spill;
 use super::writer::Writer;
 
 /// The contents of `FORMAT`, but for the line's end.
@@ -80,8 +81,12 @@ impl Store {
             // The checkpoint that makes it so is on disk.
             write_format(directory)?;
         }
+        let spill_path = directory.join("transient");
+        let spill_io = empty_spill(&spill_path)
+            .map_err(|error| StoreError::io("open", &spill_path, error))?;
         let (mut store, recovered) = Store::start(parts)?;
         store._lock = Some(lock);
+        store.start_spill(Arc::new(spill_io))?;
         Ok((store, recovered))
     }
 
@@ -123,6 +128,16 @@ impl Store {
             .map_err(|error| StoreError::io("start a thread for", "log", error))?;
         store.log.own_writer(thread);
         Ok((store, recovered))
+    }
+
+    /// From now on transient messages can be written, into files of `io`, of which nobody else is a user.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`]: no thread can be started.
+    pub fn start_spill(&self, io: Arc<dyn Io>) -> Result<(), StoreError> {
+        let started = self.log.start_spill(io);
+        started.map_err(|error| StoreError::io("start a thread for", "transient", error))
     }
 
     /// The commit log.
@@ -180,6 +195,18 @@ impl Drop for Store {
             tracing::error!(%error, "the store did not close in order");
         }
     }
+}
+
+/// The directory of the spill, without what an earlier broker has left in it.
+fn empty_spill(path: &Path) -> std::io::Result<RealIo> {
+    let io = RealIo::open(path)?;
+    for name in io.list()? {
+        if name.ends_with(spill::SUFFIX) {
+            // That they are gone need not last: the next start looks again.
+            std::fs::remove_file(path.join(name))?;
+        }
+    }
+    Ok(io)
 }
 
 /// Everything a store runs on, before its threads are started.

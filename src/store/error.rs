@@ -73,10 +73,18 @@ pub struct ReadError {
 impl ReadError {
     pub(crate) fn io(pos: LogPos, reason: io::Error) -> ReadError {
         ReadError {
-            file: super::format::file_name(pos.segment()),
+            file: match pos.is_spilled() {
+                true => super::spill::file_name(pos.segment()),
+                false => super::format::file_name(pos.segment()),
+            },
             offset: u64::from(pos.offset()),
             reason,
         }
+    }
+
+    /// It is no damage: what was in the spill has been released, and its file is gone.
+    pub fn is_gone(&self) -> bool {
+        self.file.ends_with(super::spill::SUFFIX) && self.reason.kind() == io::ErrorKind::NotFound
     }
 
     pub(crate) fn damaged(pos: LogPos, reason: &'static str) -> ReadError {

@@ -57,6 +57,12 @@ pub struct LogFigures {
     pub read_bytes: u64,
     /// Checkpoints that were taken.
     pub checkpoints: u64,
+    /// Files of the spill that there are now.
+    pub spill_segments: u64,
+    /// Octets in them.
+    pub spill_bytes: u64,
+    /// Transient messages (once a queue) and pages in them that a queue holds.
+    pub spill_live: u64,
 }
 
 /// The counts behind [`LogFigures`].

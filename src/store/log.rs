@@ -18,6 +18,7 @@ use super::io::Io;
 use super::options::Options;
 use super::reader::Reader;
 use super::shared::Shared;
+use super::spill::{self, Spilled};
 use super::waiters::Durable;
 
 /// The largest batch: a segment of its own, whose end must still be a 32-bit offset.
@@ -40,6 +41,28 @@ impl Log {
 
     pub(crate) fn own_writer(&self, thread: JoinHandle<()>) {
         *self.shared.writer.lock() = Some(thread);
+    }
+
+    /// From now on [`Log::spill`] takes messages, into files of `io`, of which it is to be the only user.
+    pub(crate) fn start_spill(&self, io: Arc<dyn Io>) -> std::io::Result<()> {
+        let shared = &self.shared;
+        shared.spill.begin(io);
+        let thread = std::thread::Builder::new()
+            .name("warren-spill".into())
+            .spawn({
+                let shared = shared.clone();
+                move || spill::run(&shared)
+            })?;
+        *shared.spiller.lock() = Some(thread);
+        Ok(())
+    }
+
+    /// Gives transient messages ([`Batch::spill`]), or a page of such, a place on disk outside the log: it can be
+    /// read at once, need not be waited for, and is gone with the broker. It is to be released as what is in the log. `None`
+    /// while the disk takes no more: then they are to stay in memory.
+    pub fn spill(&self, batch: Batch) -> Option<Spilled> {
+        let shared = &self.shared;
+        shared.spill.append(batch, shared.options.segment_bytes)
     }
 
     /// An empty batch, in a used buffer if there is one.
@@ -76,7 +99,8 @@ impl Log {
 
     /// Something to read messages and pages back with.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.shared.io.clone(), self.shared.health.clone())
+        let shared = &self.shared;
+        Reader::new(shared.io.clone(), shared.health.clone()).with_spill(shared.spill.clone())
     }
 
     /// Everything that ends at or before this position is as durable as its batch wanted to be, or as the
@@ -150,14 +174,25 @@ impl Log {
 
     /// As [`Log::release`] for `count` messages or pages of one segment.
     pub fn release_many(&self, segment: u32, count: u64) {
-        if count > 0 && self.shared.segments.release(segment, count) {
+        if count == 0 {
+            return;
+        }
+        if LogPos::new(segment, 0).is_spilled() {
+            let spared_bytes = self.shared.sparse_spill_from_bytes();
+            if self.shared.spill.release(segment, count, spared_bytes) {
+                self.shared.due.soon();
+            }
+        } else if self.shared.segments.release(segment, count) {
             self.shared.due.soon();
         }
     }
 
     /// `count` more queues hold messages of `segment`: copies that compaction made.
     pub fn hold_many(&self, segment: u32, count: u64) {
-        self.shared.segments.hold(segment, count);
+        match LogPos::new(segment, 0).is_spilled() {
+            true => self.shared.spill.hold(segment, count),
+            false => self.shared.segments.hold(segment, count),
+        }
     }
 
     /// Below this position every batch has been applied to memory (its [`Appended`] dropped).
@@ -191,7 +226,11 @@ impl Log {
     /// How the log is doing. Cheap enough for every scrape: it reads a few counts for each segment.
     pub fn figures(&self) -> LogFigures {
         let (closed_bytes, live, total) = self.shared.segments.sums();
+        let (spill_segments, spill_bytes, spill_live) = self.shared.spill.sums();
         LogFigures {
+            spill_segments: spill_segments as u64,
+            spill_bytes,
+            spill_live,
             segments: self.totals().0 as u64,
             bytes: closed_bytes + u64::from(self.durable().offset()),
             live,
@@ -223,6 +262,13 @@ impl Log {
     /// The failure that stopped the log.
     pub fn close(&self) -> Result<(), LogError> {
         self.shared.close();
+        self.shared.spill.close();
+        let mut spiller = self.shared.spiller.lock();
+        if let Some(thread) = spiller.take() {
+            // A panic in it has been printed, and nothing of it was to last.
+            let _ = thread.join();
+        }
+        drop(spiller);
         // Held while joining, so that a second caller waits for the end, too.
         let mut writer = self.shared.writer.lock();
         if let Some(thread) = writer.take() {

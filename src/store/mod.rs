@@ -9,6 +9,7 @@
 //! data/log/*.wal       segments: format.rs has the octets, record.rs the records
 //! data/log/checkpoint  the queues' state: checkpoint_file.rs
 //! data/catalogue/      sled: sled_rows.rs
+//! data/transient/      what long queues hold of transient messages: spill.rs
 //! ```
 //!
 //! The way of a record: a producer fills a [`Batch`] without a lock; [`Log::append`] gives it its
@@ -17,6 +18,9 @@
 //! catalogue's thread, which applies and flushes them behind. [`Log::release`] counts messages out; a
 //! [`Checkpoint`] says what the queues hold, and deletes the segments that nobody needs.
 //! [`Log::reader`] gets messages and pages back.
+//!
+//! Transient messages have no record in the log. Those that a long queue does not keep in memory go to
+//! [`Log::spill`], which is written behind and never read by a start.
 
 mod applied;
 mod batch;
@@ -45,6 +49,7 @@ mod segments;
 mod shared;
 mod sled_rows;
 mod spares;
+mod spill;
 mod unranked;
 mod waiters;
 mod writer;
@@ -69,4 +74,5 @@ pub use repair::{Loss, Repair, repair};
 pub use replay::Describe;
 pub use restore::{Recovered, Restored};
 pub use sled_rows::SledRows;
+pub use spill::Spilled;
 pub use waiters::Durable;

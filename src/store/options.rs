@@ -41,6 +41,9 @@ impl Default for Options {
 /// The log's end may not pass this segment: recovery keeps two flags in the bits above.
 pub(crate) const SEGMENT_MAX: u32 = (1 << 30) - 1;
 
+/// So many segments of the spill may be idle in sum before the sparse ones among them are copied.
+pub(crate) const SPARSE_SPILL_SEGMENTS: u64 = 4;
+
 /// Files of segments that are gone, kept to be written again.
 pub(crate) const SPARES_MAX: usize = 2;
 

@@ -18,14 +18,17 @@ use super::health::Health;
 use super::io::{Io, IoFile};
 use super::options::{READ_SLACK_BYTES, READ_WINDOW_BYTES, READER_FILES_MAX};
 use super::record::{self, Record};
+use super::spill::{Place, Spill};
 
-/// Reads records whose positions are below [`Log::durable`](super::Log::durable), on any thread.
+/// Reads records whose positions are below [`Log::durable`](super::Log::durable), or in the spill, on any thread.
 /// Cheap to make; one that is kept has its files open already.
 pub struct Reader {
     io: Arc<dyn Io>,
     health: Arc<Health>,
     /// The last used one at the front.
     files: VecDeque<(u32, Arc<dyn IoFile>)>,
+    /// Where positions in the spill are read.
+    spill: Option<Arc<Spill>>,
 }
 
 impl Reader {
@@ -34,6 +37,15 @@ impl Reader {
             io,
             health,
             files: VecDeque::new(),
+            spill: None,
+        }
+    }
+
+    /// The same that also reads what is in the spill.
+    pub(crate) fn with_spill(self, spill: Arc<Spill>) -> Reader {
+        Reader {
+            spill: Some(spill),
+            ..self
         }
     }
 
@@ -77,8 +89,10 @@ impl Reader {
             let (len, bytes) = neighbours(rest);
             let first = rest.first().copied().unwrap_or_default();
             let window = self.window(first, bytes);
-            for pos in rest.iter().take(len) {
+            for (at, pos) in rest.iter().take(len).enumerate() {
                 let message = match &window {
+                    // Of the spill, what is written and what is not are read apart.
+                    Ok(window) if at > 0 && !window.reaches(*pos) => break,
                     Ok(window) => self.message(window, *pos),
                     Err(error) => Err(error.at(*pos)),
                 };
@@ -140,7 +154,16 @@ impl Reader {
     }
 
     /// Up to `bytes` octets from `pos` on.
-    fn window(&mut self, pos: LogPos, bytes: usize) -> Result<Window, ReadError> {
+    fn window(&mut self, pos: LogPos, mut bytes: usize) -> Result<Window, ReadError> {
+        if let Some(spill) = self.spill.as_ref().filter(|_| pos.is_spilled()) {
+            match spill.find(pos) {
+                Place::Memory(start, octets) => {
+                    let offset = start.offset();
+                    return Ok(Window { offset, octets });
+                }
+                Place::File(end) => bytes = bytes.min(end.saturating_sub(pos.offset()) as usize),
+            }
+        }
         let file = self.file(pos)?;
         let octets = read(&*file, u64::from(pos.offset()), bytes);
         let octets = octets.map_err(|error| ReadError::io(pos, error))?;
@@ -153,6 +176,14 @@ impl Reader {
 
     fn file(&mut self, pos: LogPos) -> Result<Arc<dyn IoFile>, ReadError> {
         let segment = pos.segment();
+        if pos.is_spilled() {
+            // None is kept open: one that is deleted gives its space back at once.
+            let opened = match &self.spill {
+                Some(spill) => spill.open(segment),
+                None => Err(io::ErrorKind::NotFound.into()),
+            };
+            return opened.map_err(|error| ReadError::io(pos, error));
+        }
         if let Some(at) = self.files.iter().position(|(id, _)| *id == segment) {
             if at > 0
                 && let Some(used) = self.files.remove(at)
@@ -177,6 +208,13 @@ const PAGE_READ_BYTES: usize = 8 << 10;
 struct Window {
     offset: u32,
     octets: Bytes,
+}
+
+impl Window {
+    /// Whether a record at `pos` begins in it.
+    fn reaches(&self, pos: LogPos) -> bool {
+        (pos.offset().wrapping_sub(self.offset) as usize) < self.octets.len()
+    }
 }
 
 /// How many of `positions` one read is good for, and how many octets it asks for.

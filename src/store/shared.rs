@@ -2,7 +2,7 @@
 //! position, and who waits for what.
 //!
 //! Owns the locks. The order in which they may be taken: `pending`, then `applied` or the segments'
-//! map; `waiters`, `room`, `pool`, `due` are leaves. No waiter is called under any of them.
+//! map; `waiters`, `room`, `pool`, `due` and the spill's are leaves. No waiter is called under any of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,9 +20,12 @@ use super::error::LogError;
 use super::format::{FILE_HEADER_BYTES, file_name};
 use super::health::Health;
 use super::io::Io;
-use super::options::{Options, POOL_BUFFER_BYTES_MAX, POOL_BUFFERS_MAX, SEGMENT_MAX};
+use super::options::{
+    Options, POOL_BUFFER_BYTES_MAX, POOL_BUFFERS_MAX, SEGMENT_MAX, SPARSE_SPILL_SEGMENTS,
+};
 use super::segments::Segments;
 use super::spares::Spares;
+use super::spill::Spill;
 use super::waiters::{Durable, Latch, SyncRequest, Waiters};
 
 /// What producers and the writer thread share.
@@ -43,10 +46,12 @@ pub(crate) struct Shared {
     pub(crate) applied: Mutex<Applied>,
     pub(crate) pool: Mutex<Vec<Vec<u8>>>,
     pub(crate) segments: Segments,
+    pub(crate) spill: Arc<Spill>,
     pub(crate) spares: Spares,
     pub(crate) health: Arc<Health>,
     pub(crate) due: Due,
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) spiller: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Pending {
@@ -97,10 +102,12 @@ impl Shared {
             applied: Mutex::new(Applied::new(start)),
             pool: Mutex::default(),
             segments: Segments::default(),
+            spill: Arc::default(),
             spares: Spares::default(),
             health: Arc::default(),
             due: Due::every(u64::from(options.segment_bytes)),
             writer: Mutex::new(None),
+            spiller: Mutex::new(None),
             options,
         }
     }
@@ -234,11 +241,28 @@ impl Shared {
         }
     }
 
+    /// Octets that may lie idle in the spill before what is left around them is copied.
+    pub(crate) fn sparse_spill_from_bytes(&self) -> u64 {
+        u64::from(self.options.segment_bytes) * SPARSE_SPILL_SEGMENTS
+    }
+
+    /// Tells who waits for room if there is some.
+    pub(crate) fn room_may_be(&self) {
+        if self.has_room() {
+            let ready = std::mem::take(&mut *self.room.lock());
+            ready.into_iter().for_each(|waiter| waiter.durable());
+        }
+    }
+
     /// Takes used buffers back for producers.
     pub(crate) fn recycle(&self, batches: &mut Vec<PendingBatch>) {
+        self.keep_buffers(batches.drain(..).map(|used| used.batch.into_buffer()));
+    }
+
+    /// As [`Self::recycle`].
+    pub(crate) fn keep_buffers(&self, buffers: impl Iterator<Item = Vec<u8>>) {
         let mut pool = self.pool.lock();
-        for used in batches.drain(..) {
-            let buffer = used.batch.into_buffer();
+        for buffer in buffers {
             if pool.len() < POOL_BUFFERS_MAX && buffer.capacity() <= POOL_BUFFER_BYTES_MAX {
                 pool.push(buffer);
             }
@@ -275,8 +299,9 @@ impl Shared {
     }
 
     pub(crate) fn has_room(&self) -> bool {
+        let most = self.options.pending_limit_bytes;
         let pending_bytes = self.pending_bytes.load(Ordering::Acquire);
-        pending_bytes < self.options.pending_limit_bytes || self.stopped()
+        (pending_bytes < most && self.spill.waiting_bytes() < most) || self.stopped()
     }
 
     pub(crate) fn stopped(&self) -> bool {

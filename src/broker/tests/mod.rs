@@ -10,6 +10,7 @@ mod events;
 mod messages;
 mod parameters;
 mod policies;
+mod spill;
 mod statistics;
 mod stores;
 mod topology;

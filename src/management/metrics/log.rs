@@ -10,6 +10,12 @@ use super::{Labels, Metric, Page};
 use crate::store::{LogFigures, SYNC_BOUNDS_US};
 
 const LOG: &[Metric<LogFigures>] = &[
+    Metric::gauge(
+        "spill_segments",
+        "Files of transient messages that do not fit in memory",
+        |f| f.spill_segments,
+    ),
+    Metric::gauge("spill_bytes", "Octets in them", |f| f.spill_bytes),
     Metric::gauge("log_segments", "Segment files of the commit log", |f| {
         f.segments
     }),

@@ -24,6 +24,14 @@ pub(super) struct Disk {
     asked: bool,
     pub(super) pages_read: usize,
     pub(super) messages_read: usize,
+    /// Most messages go to the spill now.
+    spills: bool,
+    pub(super) spilled_pages: usize,
+}
+
+/// The position in the spill that is like one in the log.
+fn spilled(pos: LogPos) -> LogPos {
+    LogPos::spilled(pos.segment(), pos.offset())
 }
 
 impl Disk {
@@ -38,6 +46,8 @@ impl Disk {
             asked: false,
             pages_read: 0,
             messages_read: 0,
+            spills: false,
+            spilled_pages: 0,
         }
     }
 
@@ -59,6 +69,27 @@ impl Disk {
         pos
     }
 
+    /// A transient message goes to the spill.
+    pub(super) fn spill(&mut self, message: &Message) -> LogPos {
+        let pos = spilled(self.position());
+        self.messages.insert(pos, message.clone());
+        pos
+    }
+
+    /// Writes a message as broker and chance want it: few in memory only, the others in stretches of either kind.
+    pub(super) fn write_or_spill(&mut self, message: &Message) -> LogPos {
+        if self.rng.random_range(0..12) == 0 {
+            self.spills = self.rng.random();
+        }
+        match self.rng.random_range(0..20) {
+            0 => LogPos::NONE,
+            1 => self.write(message),
+            2 => self.spill(message),
+            _ if self.spills => self.spill(message),
+            _ => self.write(message),
+        }
+    }
+
     /// What follows a batch of messages, or does not.
     pub(super) fn perhaps_page_out(&mut self, queue: &mut Queue) {
         if self.rng.random() {
@@ -73,6 +104,17 @@ impl Disk {
             let in_order = entries.windows(2).all(|pair| pair[0].pos < pair[1].pos);
             assert!(in_order, "not in the order of publishing");
             let pos = self.position();
+            let of_spill = entries.iter().filter(|entry| entry.pos.is_spilled());
+            let pos = match of_spill.count() {
+                0 => pos,
+                // The disk may be full.
+                _ if self.rng.random_range(0..4) == 0 => return Ok((LogPos::NONE, ())),
+                count => {
+                    assert_eq!(count, entries.len(), "a page of either kind");
+                    self.spilled_pages += 1;
+                    spilled(pos)
+                }
+            };
             self.pages.insert(pos, entries.to_vec());
             Ok::<_, ()>((pos, ()))
         });
@@ -98,7 +140,7 @@ impl Disk {
             match queue.next_load(self.durable, now_ms, budget) {
                 Load::Nothing => self.asked = false,
                 Load::Wait(pos) => {
-                    assert!(pos >= self.durable);
+                    assert!(pos >= self.durable && pos.is_kept());
                     self.durable = LogPos(pos.0 + 1);
                 }
                 load => self.pending.push(load),
@@ -165,6 +207,8 @@ impl Disk {
     pub(super) fn restarted(&mut self, queue: &mut Queue) {
         self.asked = false;
         self.pending.clear();
+        self.messages.retain(|pos, _| pos.is_kept());
+        self.pages.retain(|pos, _| pos.is_kept());
         for (level, pos) in queue.pages_with_ttl() {
             queue.note_page(level, pos, &self.pages[&pos]);
         }

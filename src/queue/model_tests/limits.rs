@@ -171,7 +171,7 @@ impl World {
             // No longer where its requeue would have put it, but in its lane.
             self.put(sent);
         }
-        self.ready.retain(|sent| sent.pos.is_some());
+        self.ready.retain(|sent| sent.pos.is_kept());
         self.wakes.clear();
     }
 
@@ -186,10 +186,7 @@ impl World {
             let priority = self.rng.random_range(0..8);
             let message = message(number, priority, self.rng.random_range(0..60), ttl_ms);
             let lives_ms = [ttl_ms, self.options.message_ttl_ms].into_iter().flatten();
-            let pos = match self.rng.random_range(0..20) {
-                0 => LogPos::NONE,
-                _ => self.disk.write(&message),
-            };
+            let pos = self.disk.write_or_spill(&message);
             let sent = Sent {
                 number,
                 pos,
@@ -378,7 +375,7 @@ impl World {
 impl World {
     /// The dead are in a checkpoint until they are in the log.
     fn bury(&mut self, mut dead: Vec<LogPos>) {
-        dead.retain(|pos| pos.is_some());
+        dead.retain(|pos| pos.is_kept());
         let loose = |queue: &Queue| -> Vec<LogPos> {
             let lanes = queue.snapshot(QueueId(7)).lanes.into_iter();
             let loose = lanes.flat_map(|lane| lane.loose);

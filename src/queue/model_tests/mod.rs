@@ -36,7 +36,7 @@ fn random_operations_agree_with_the_model() {
     let count = asked("WARREN_QUEUE_SEEDS").unwrap_or(40);
     let seeds = only.map_or(0..count, |seed| seed..seed + 1);
     let (mut delivered, mut pages_read, mut restarts) = (0, 0, 0);
-    let (mut picked, mut from_pages) = (0, 0);
+    let (mut picked, mut from_pages, mut spilled_pages) = (0, 0, 0);
     for seed in seeds {
         // Shown only if the test fails: the last one is at fault.
         eprintln!("WARREN_SEED={seed}");
@@ -44,12 +44,15 @@ fn random_operations_agree_with_the_model() {
         (0..STEPS).for_each(|_| world.step());
         delivered += world.delivered;
         pages_read += world.pages_read();
+        spilled_pages += world.spilled_pages();
         restarts += world.restarts;
         picked += world.picked;
         from_pages += world.picked_from_pages;
     }
     eprintln!("{delivered} deliveries, {pages_read} pages read, {restarts} restarts");
     eprintln!("{picked} picked, {from_pages} of them had been in a page");
+    eprintln!("{spilled_pages} pages of transient messages");
+    assert!(only_one || spilled_pages > 1_000);
     assert!(only_one || (picked > 1_000 && from_pages > 100));
     assert!(delivered > 1_000, "nothing much was tested");
     assert!(only_one || (pages_read > 1_000 && restarts > 100));

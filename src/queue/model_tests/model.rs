@@ -108,6 +108,7 @@ impl Side {
         for lane in self.queue.snapshot(QueueId(7)).lanes {
             let mut all = Vec::new();
             for page in &lane.pages {
+                assert!(page.pos.is_kept());
                 for (place, entry) in self.disk.pages[&page.pos].iter().enumerate() {
                     let redelivered = entry.redelivered || page.redelivered;
                     if page.removed.contains(place) {
@@ -130,7 +131,7 @@ impl Side {
             ..unacked.sent.clone()
         });
         let mut expected: Vec<Sent> = self.ready.iter().cloned().chain(unacked).collect();
-        expected.retain(|sent| sent.pos.is_some());
+        expected.retain(|sent| sent.pos.is_kept());
         expected.sort_by_key(|sent| (u8::MAX - sent.priority, sent.seq));
         let expected = expected.iter();
         let expected = expected.map(|sent| (u8::MAX - sent.priority, sent.pos, sent.redelivered));

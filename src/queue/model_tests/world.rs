@@ -62,6 +62,11 @@ impl World {
         self.sides.iter().map(|side| side.disk.pages_read).sum()
     }
 
+    pub(super) fn spilled_pages(&self) -> usize {
+        let sides = self.sides.iter();
+        sides.map(|side| side.disk.spilled_pages).sum()
+    }
+
     /// One random operation, then every check.
     pub(super) fn step(&mut self) {
         let at = self.rng.random_range(0..2);
@@ -94,10 +99,7 @@ impl World {
             let priority = self.rng.random_range(0..13);
             let message = message(number, priority, self.rng.random_range(0..200));
             let side = &mut self.sides[at];
-            let pos = match self.rng.random_range(0..20) {
-                0 => LogPos::NONE,
-                _ => side.disk.write(&message),
-            };
+            let pos = side.disk.write_or_spill(&message);
             let sent = Sent {
                 number,
                 priority: priority.min(side.max_priority),
@@ -159,7 +161,7 @@ impl World {
             sent.redelivered = true;
             side.put(sent);
         }
-        side.ready.retain(|sent| sent.pos.is_some());
+        side.ready.retain(|sent| sent.pos.is_kept());
         self.give_back(given_back);
         for line in 0..2 {
             if self.lines[line].waited_for.swap(false, SeqCst) {
@@ -486,9 +488,9 @@ impl World {
         for (_, line) in side.unacked.values().filter_map(|unacked| unacked.consumer) {
             given_back[line] += 1;
         }
-        let read = side.disk.pages_read;
+        let (read, spilled) = (side.disk.pages_read, side.disk.spilled_pages);
         *side = Side::new(side.max_priority, side.window, self.rng.random());
-        side.disk.pages_read = read;
+        (side.disk.pages_read, side.disk.spilled_pages) = (read, spilled);
         self.give_back(given_back);
         for line in 0..2 {
             if self.lines[line].waited_for.swap(false, SeqCst) {

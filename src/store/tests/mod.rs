@@ -10,3 +10,4 @@ mod repair;
 mod schedules;
 pub(super) mod sim;
 mod sim_rows;
+mod spill;

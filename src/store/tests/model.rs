@@ -181,7 +181,7 @@ impl Plan {
 
     /// As [`Plan::ack`], by pages.
     pub(super) fn ack_pages(&mut self, queue: QueueId, pages: &[LogPos], ids: Vec<Id>) {
-        self.batch.ack_pages(queue, pages);
+        self.batch.ack_pages(queue, pages.iter().copied());
         self.steps.push(Step::Ack { queue, ids });
     }
 

@@ -1,0 +1,426 @@
+//! The spill: transient messages that do not fit the windows of their queues, and pages of them, in files of
+//! their own beside the log.
+//!
+//! Owns these files, what in them is held, and what its thread `warren-spill` does. Nothing in them outlives
+//! the broker, so there is no recovery, no checkpoint and no sync, and a file goes as soon as nothing in it is
+//! held. Never waits for anything of the log, nor the log for it.
+//!
+//! As in the log, who appends gets a position at once, and the octets are written behind. They can be read
+//! from then on: from memory until they are in a file. While the disk takes no more, nor does the spill;
+//! messages stay in memory with their queues then. What it has taken stays with it, and is written again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use crate::base::LogPos;
+
+use super::batch::{Batch, RecordOffset};
+use super::compaction::Sparse;
+use super::io::{Io, IoFile};
+use super::shared::Shared;
+
+/// What a file's name ends with.
+pub(crate) const SUFFIX: &str = ".spill";
+
+/// A segment that is still written is given up when it is empty and so long: a purge gives its octets back.
+const GIVEN_UP_FROM_BYTES: u32 = 1 << 20;
+
+/// How often it is said that nothing can be written.
+const SAY_STUCK_EVERY: Duration = Duration::from_secs(10);
+
+/// The name of the file that `segment`, as in a position of the spill, is in.
+pub(crate) fn file_name(segment: u32) -> String {
+    format!("{:08}{SUFFIX}", segment & (u32::MAX >> 1))
+}
+
+/// See the module. Takes nothing before [`Spill::begin`].
+#[derive(Default)]
+pub(crate) struct Spill {
+    io: OnceLock<Arc<dyn Io>>,
+    state: Mutex<State>,
+    wake: Condvar,
+    /// Octets that are in no file yet.
+    pending_bytes: AtomicUsize,
+    /// The last attempt to write has failed.
+    stuck: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// Where the next batch goes.
+    next: LogPos,
+    /// What is in no file yet, in order.
+    pending: VecDeque<Unwritten>,
+    /// By their segments, as in a position.
+    segments: BTreeMap<u32, Held>,
+    /// Segments whose files are to be deleted.
+    doomed: Vec<u32>,
+    /// The same that could not be; tried again with the next ones.
+    undeleted: Vec<u32>,
+    closed: bool,
+    /// The thread waits on `wake`.
+    sleeps: bool,
+}
+
+#[derive(Clone)]
+struct Unwritten {
+    position: LogPos,
+    batch: Arc<Batch>,
+}
+
+impl Unwritten {
+    fn end(&self) -> LogPos {
+        LogPos(self.position.0 + self.batch.len() as u64)
+    }
+}
+
+/// What a segment holds.
+#[derive(Default)]
+struct Held {
+    /// Messages not released, counted once for each queue, and pages.
+    live: u64,
+    /// As `live`, with those that were released.
+    total: u64,
+    bytes: u32,
+}
+
+impl Held {
+    fn is_sparse(&self) -> bool {
+        self.live <= self.total / 2
+    }
+
+    /// About how many octets nobody needs.
+    fn idle_bytes(&self) -> u64 {
+        let gone = self.total.saturating_sub(self.live);
+        u64::from(self.bytes).saturating_mul(gone) / self.total.max(1)
+    }
+}
+
+impl State {
+    fn idle_bytes(&self) -> u64 {
+        self.segments.values().map(Held::idle_bytes).sum()
+    }
+}
+
+/// The place of a batch in the spill.
+#[derive(Debug, Clone, Copy)]
+pub struct Spilled(LogPos);
+
+impl Spilled {
+    /// The position of a record of the batch.
+    pub fn position(self, offset: RecordOffset) -> LogPos {
+        offset.at(self.0)
+    }
+}
+
+/// Where a record is.
+pub(crate) enum Place {
+    /// In memory: the batch it is in, and where that begins.
+    Memory(LogPos, Bytes),
+    /// In its segment's file, in which all before this offset can be read.
+    File(u32),
+}
+
+/// The file that is written.
+pub(crate) type Active = Option<(u32, Arc<dyn IoFile>)>;
+
+impl Spill {
+    /// From now on it takes messages, into files of `io`, of which it is to be the only user.
+    pub(crate) fn begin(&self, io: Arc<dyn Io>) {
+        let mut state = self.state.lock();
+        state.next = LogPos::spilled(1, 0);
+        let first = state.next.segment();
+        state.segments.insert(first, Held::default());
+        // Once only.
+        let _ = self.io.set(io);
+    }
+
+    /// Gives the batch a place, unless the disk takes no more.
+    pub(crate) fn append(&self, batch: Batch, segment_bytes: u32) -> Option<Spilled> {
+        let bytes = u32::try_from(batch.len()).ok()?;
+        self.io.get()?;
+        if self.stuck.load(Ordering::Acquire) || batch.is_empty() {
+            return None;
+        }
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        let offset = state.next.offset();
+        let fits = |end| end <= segment_bytes || offset == 0;
+        if !offset.checked_add(bytes).is_some_and(fits) {
+            self.next_segment(&mut state);
+        }
+        let position = state.next;
+        state.next = LogPos(position.0 + u64::from(bytes));
+        let held = state.segments.entry(position.segment()).or_default();
+        held.live += u64::from(batch.publications());
+        held.total += u64::from(batch.publications());
+        held.bytes = position.offset().saturating_add(bytes);
+        let batch = Arc::new(batch);
+        state.pending.push_back(Unwritten { position, batch });
+        self.pending_bytes
+            .fetch_add(bytes as usize, Ordering::AcqRel);
+        self.wake(state);
+        Some(Spilled(position))
+    }
+
+    /// Octets that wait to be written, if they ever will be: whoever adds to them should wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        match self.stuck.load(Ordering::Acquire) {
+            true => 0,
+            false => self.pending_bytes.load(Ordering::Acquire),
+        }
+    }
+
+    /// `count` more queues hold messages of `segment`.
+    pub(crate) fn hold(&self, segment: u32, count: u64) {
+        if let Some(held) = self.state.lock().segments.get_mut(&segment) {
+            held.live += count;
+            held.total += count;
+        }
+    }
+
+    /// `count` queues need the messages of `segment` no longer. True if that left it half empty, and more than
+    /// `idle_max_bytes` lie idle.
+    pub(crate) fn release(&self, segment: u32, count: u64, idle_max_bytes: u64) -> bool {
+        let mut state = self.state.lock();
+        let Some(held) = state.segments.get_mut(&segment) else {
+            debug_assert!(false, "released a message of a spilled segment that is gone");
+            return false;
+        };
+        debug_assert!(held.live >= count, "released more than is held");
+        let was_sparse = held.is_sparse();
+        held.live = held.live.saturating_sub(count);
+        if held.live > 0 {
+            return !was_sparse && held.is_sparse() && state.idle_bytes() > idle_max_bytes;
+        }
+        if segment != state.next.segment() {
+            self.doom(&mut state, segment);
+        } else if state.next.offset() >= GIVEN_UP_FROM_BYTES {
+            self.next_segment(&mut state);
+        }
+        if !state.doomed.is_empty() {
+            self.wake(state);
+        }
+        false
+    }
+
+    /// Segments with something in them, their octets, and what is held.
+    pub(crate) fn sums(&self) -> (usize, u64, u64) {
+        let state = self.state.lock();
+        let held = state.segments.values().filter(|held| held.bytes > 0);
+        held.fold((0, 0, 0), |(count, bytes, live), held| {
+            (count + 1, bytes + u64::from(held.bytes), live + held.live)
+        })
+    }
+
+    /// Closed segments of which at most half is held, if more than `idle_max_bytes` lie idle: the sparsest first.
+    pub(crate) fn sparse(&self, idle_max_bytes: u64) -> Vec<Sparse> {
+        let state = self.state.lock();
+        if state.idle_bytes() <= idle_max_bytes {
+            return Vec::new();
+        }
+        let closed = state.segments.range(..state.next.segment());
+        let sparse = closed.filter(|(_, held)| held.is_sparse());
+        let mut sparse: Vec<Sparse> = sparse
+            .map(|(segment, held)| Sparse {
+                segment: *segment,
+                live: held.live,
+                live_bytes: u64::from(held.bytes) - held.idle_bytes(),
+            })
+            .collect();
+        sparse.sort_unstable_by_key(|sparse| (sparse.live_bytes, sparse.segment));
+        sparse
+    }
+
+    fn next_segment(&self, state: &mut State) {
+        let before = state.next.segment();
+        state.next = LogPos::new(before + 1, 0);
+        state.segments.insert(before + 1, Held::default());
+        if state.segments.get(&before).is_none_or(|held| held.live == 0) {
+            self.doom(state, before);
+        }
+    }
+
+    /// Nothing of a segment is needed.
+    fn doom(&self, state: &mut State, segment: u32) {
+        state.segments.remove(&segment);
+        state.doomed.push(segment);
+        let mut bytes = 0;
+        state.pending.retain(|unwritten| {
+            let stays = unwritten.position.segment() != segment;
+            bytes += if stays { 0 } else { unwritten.batch.len() };
+            stays
+        });
+        self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    fn wake(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        if std::mem::take(&mut state.sleeps) {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Where the record at `pos` is.
+    pub(crate) fn find(&self, pos: LogPos) -> Place {
+        let state = self.state.lock();
+        let at = state.pending.partition_point(|batch| batch.end() <= pos);
+        let unwritten = state.pending.get(at);
+        if let Some(found) = unwritten.filter(|batch| batch.position <= pos) {
+            let octets = Bytes::copy_from_slice(found.batch.bytes());
+            return Place::Memory(found.position, octets);
+        }
+        let first = unwritten.filter(|batch| batch.position.segment() == pos.segment());
+        Place::File(first.map_or(u32::MAX, |batch| batch.position.offset()))
+    }
+
+    /// The file of a segment.
+    pub(crate) fn open(&self, segment: u32) -> io::Result<Arc<dyn IoFile>> {
+        let io = self.io.get().ok_or(io::ErrorKind::NotFound)?;
+        io.open(&file_name(segment))
+    }
+
+    /// Deletes what is to be deleted and writes what is to be written. Its buffers go to `used`.
+    pub(crate) fn turn(&self, active: &mut Active, used: &mut Vec<Batch>) -> io::Result<()> {
+        let Some(io) = self.io.get() else {
+            return Ok(());
+        };
+        let (doomed, batches) = {
+            let mut state = self.state.lock();
+            let batches: Vec<Unwritten> = state.pending.iter().cloned().collect();
+            let mut doomed = std::mem::take(&mut state.undeleted);
+            doomed.append(&mut state.doomed);
+            (doomed, batches)
+        };
+        for segment in doomed {
+            active.take_if(|(of, _)| *of == segment);
+            let name = file_name(segment);
+            match io.delete(&name) {
+                // It was emptied before anything of it was written.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::error!(%error, file = name, "cannot delete a file");
+                    self.state.lock().undeleted.push(segment);
+                }
+                Ok(()) => tracing::debug!(file = name, "spilled segment is gone"),
+            }
+        }
+        let same = |a: &Unwritten, b: &Unwritten| a.position.segment() == b.position.segment();
+        for run in batches.chunk_by(same) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else {
+                continue;
+            };
+            let segment = first.position.segment();
+            let file = match active {
+                Some((of, file)) if *of == segment => Arc::clone(file),
+                _ => {
+                    let name = file_name(segment);
+                    let file = match io.create(&name, &[]) {
+                        // An attempt that failed came so far.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                            io.open(&name)?
+                        }
+                        created => created?,
+                    };
+                    *active = Some((segment, Arc::clone(&file)));
+                    file
+                }
+            };
+            let slices: Vec<IoSlice<'_>> = run
+                .iter()
+                .map(|unwritten| IoSlice::new(unwritten.batch.bytes()))
+                .collect();
+            file.write_all_at(&slices, u64::from(first.position.offset()))?;
+            self.written(last.position);
+        }
+        let unshared = batches.into_iter().map(|batch| Arc::into_inner(batch.batch));
+        used.extend(unshared.flatten());
+        Ok(())
+    }
+
+    /// All up to the batch at `last` is in files.
+    fn written(&self, last: LogPos) {
+        let mut state = self.state.lock();
+        let mut bytes = 0;
+        while let Some(first) = state.pending.front()
+            && first.position <= last
+        {
+            bytes += first.batch.len();
+            state.pending.pop_front();
+        }
+        drop(state);
+        self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Waits until there is something to do, or for `patience`. False once it is closed.
+    fn wait(&self, patience: Option<Duration>) -> bool {
+        let mut state = self.state.lock();
+        if let Some(patience) = patience
+            && !state.closed
+        {
+            self.wake.wait_for(&mut state, patience);
+        }
+        while !state.closed && state.pending.is_empty() && state.doomed.is_empty() {
+            state.sleeps = true;
+            self.wake.wait(&mut state);
+        }
+        state.sleeps = false;
+        !state.closed
+    }
+
+    /// Takes no more; its thread ends.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.wake.notify_all();
+    }
+}
+
+/// Nobody waits for a thread that has panicked.
+struct PanicGuard<'s>(&'s Shared);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.spill.stuck.store(true, Ordering::Release);
+            self.0.room_may_be();
+        }
+    }
+}
+
+/// The spill's thread.
+pub(crate) fn run(shared: &Shared) {
+    let _guard = PanicGuard(shared);
+    let spill = &shared.spill;
+    let (mut active, mut used) = (None, Vec::new());
+    let mut said: Option<Instant> = None;
+    let mut patience = None;
+    while spill.wait(patience) {
+        match spill.turn(&mut active, &mut used) {
+            Ok(()) => {
+                patience = None;
+                if spill.stuck.swap(false, Ordering::AcqRel) {
+                    said = None;
+                    tracing::info!("transient messages can be written to the disk again");
+                }
+            }
+            Err(error) => {
+                patience = Some(shared.options.full_retry_every);
+                spill.stuck.store(true, Ordering::Release);
+                if said.is_none_or(|said| said.elapsed() >= SAY_STUCK_EVERY) {
+                    said = Some(Instant::now());
+                    tracing::error!(%error, "cannot write transient messages to the disk: they stay in memory");
+                }
+            }
+        }
+        shared.room_may_be();
+        shared.keep_buffers(used.drain(..).map(Batch::into_buffer));
+    }
+}
