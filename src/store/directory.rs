@@ -82,8 +82,8 @@ impl Store {
             write_format(directory)?;
         }
         let spill_path = directory.join("transient");
-        let spill_io = empty_spill(&spill_path)
-            .map_err(|error| StoreError::io("open", &spill_path, error))?;
+        let spill_io =
+            empty_spill(&spill_path).map_err(|error| StoreError::io("open", &spill_path, error))?;
         let (mut store, recovered) = Store::start(parts)?;
         store._lock = Some(lock);
         store.start_spill(Arc::new(spill_io))?;

@@ -192,7 +192,10 @@ impl Spill {
     pub(crate) fn release(&self, segment: u32, count: u64, idle_max_bytes: u64) -> bool {
         let mut state = self.state.lock();
         let Some(held) = state.segments.get_mut(&segment) else {
-            debug_assert!(false, "released a message of a spilled segment that is gone");
+            debug_assert!(
+                false,
+                "released a message of a spilled segment that is gone"
+            );
             return false;
         };
         debug_assert!(held.live >= count, "released more than is held");
@@ -244,7 +247,11 @@ impl Spill {
         let before = state.next.segment();
         state.next = LogPos::new(before + 1, 0);
         state.segments.insert(before + 1, Held::default());
-        if state.segments.get(&before).is_none_or(|held| held.live == 0) {
+        if state
+            .segments
+            .get(&before)
+            .is_none_or(|held| held.live == 0)
+        {
             self.doom(state, before);
         }
     }
@@ -341,7 +348,9 @@ impl Spill {
             file.write_all_at(&slices, u64::from(first.position.offset()))?;
             self.written(last.position);
         }
-        let unshared = batches.into_iter().map(|batch| Arc::into_inner(batch.batch));
+        let unshared = batches
+            .into_iter()
+            .map(|batch| Arc::into_inner(batch.batch));
         used.extend(unshared.flatten());
         Ok(())
     }

@@ -14,6 +14,7 @@ mod management;
 mod repair;
 mod signals;
 mod spans;
+mod spill;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;

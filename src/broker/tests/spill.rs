@@ -50,7 +50,9 @@ impl Bench {
         let until = Instant::now() + Duration::from_secs(60);
         let bytes = || -> u64 {
             let files = std::fs::read_dir(self.dir.path().join("data/transient")).unwrap();
-            files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+            files
+                .map(|file| file.unwrap().metadata().unwrap().len())
+                .sum()
         };
         while bytes() > 1 << 20 {
             assert!(Instant::now() < until, "{} octets are left", bytes());
@@ -99,7 +101,7 @@ fn a_short_queue_touches_no_disk_and_a_long_one_keeps_its_order() {
 #[test]
 fn persistent_and_transient_ones_stay_in_order_and_a_restart_keeps_the_persistent_ones() {
     for (stretch, crash) in [(1, true), (700, false), (700, true), (100, true)] {
-        let persistent = |number: usize| number / stretch % 3 == 0;
+        let persistent = |number: usize| (number / stretch).is_multiple_of(3);
         let bench = Bench::new();
         bench.declare("mixed", |queue| queue.durable = true);
         bench.declare("gone", |_| {});
@@ -141,7 +143,7 @@ fn purge_and_delete_give_the_disk_back() {
     bench.fill("", "long", 0..MANY, is_transient);
     let _unacked = bench.vhost.get(&queue, false).unwrap().unwrap();
     let all = DeleteIf::default();
-    let deleted = bench.vhost.delete_queue(&"long".into(), all, HERE);
+    let deleted = bench.vhost.delete_queue(&"long".into(), all, HERE, BY);
     assert_eq!(deleted.unwrap().value, MANY - 1);
     bench.assert_spill_is_empty();
 }
@@ -175,7 +177,9 @@ fn what_was_delivered_comes_back_marked_and_in_its_place() {
     assert_eq!(queue.lock().ready_len(), 0);
     let mut effects = Default::default();
     let half = slots.iter().copied().step_by(2);
-    let settled = bench.vhost.settle(&queue, half, Settle::Acked, &mut effects);
+    let settled = bench
+        .vhost
+        .settle(&queue, half, Settle::Acked, &mut effects);
     settled.unwrap();
     let half = slots.iter().copied().skip(1).step_by(2);
     let back = Settle::Requeued(crate::queue::Requeue::Failed);

@@ -50,10 +50,12 @@ impl Bench {
 
     fn read(&self, positions: &[LogPos]) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
-        self.log.reader().messages(positions, &mut |index, message| {
-            assert_eq!(index, found.len());
-            found.push(message.expect("it is held").to_vec());
-        });
+        self.log
+            .reader()
+            .messages(positions, &mut |index, message| {
+                assert_eq!(index, found.len());
+                found.push(message.expect("it is held").to_vec());
+            });
         found
     }
 
@@ -207,7 +209,10 @@ fn segments_are_sparse_once_enough_lies_idle() {
     let sparse = bench.log.sparse_segments();
     assert!(sparse.len() >= 2 * SPARSE_SPILL_SEGMENTS as usize);
     let copies = bench.log.copy_forward(&old).unwrap();
-    let pairs: Vec<_> = old.iter().map(|pos| (*pos, copies.of(*pos).unwrap())).collect();
+    let pairs: Vec<_> = old
+        .iter()
+        .map(|pos| (*pos, copies.of(*pos).unwrap()))
+        .collect();
     copies.referred(&pairs);
     drop(copies);
     let moved: Vec<LogPos> = pairs.iter().map(|(_, new)| *new).collect();
