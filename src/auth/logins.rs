@@ -2,8 +2,8 @@
 //!
 //! Owns the check of a password and what is remembered of it. A hash that is slow by intention is
 //! computed by a few threads that give way to the runtime's workers, and a password that was right is
-//! remembered for a short time, so that a storm of reconnects costs no storm of hashing. Never tells
-//! a client why a login was refused: the reason is for the log, which gets no password either.
+//! remembered for a short time, so that a storm of reconnects costs no storm of hashing; nor does one that was wrong, over
+//! and over. Never tells a client why a login was refused: the reason is for the log, which gets no password either.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,6 +20,7 @@ use tracing::warn;
 
 use super::aside::aside;
 use super::failures::{FailureRules, Failures};
+use super::wrong::{Guess, Wrong};
 use super::{
     Authority, Directory, HttpAuth, Login, OAuth2, PasswordHash, SharedDirectory, TokenRefused,
 };
@@ -126,6 +127,7 @@ pub struct Logins {
     key: [u8; 32],
     /// Slow checks that may run at a time.
     slots: Arc<Semaphore>,
+    wrong: Wrong,
     failures: Failures,
 }
 
@@ -144,6 +146,7 @@ impl Logins {
     pub fn new(loopback_only: Vec<String>) -> Self {
         // Half of the processors: hashing must not take the broker's own.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let at_a_time = (cores / 2).max(1);
         Logins {
             loopback_only: ArcSwap::from_pointee(loopback_only),
             backends: vec![Backend::Internal],
@@ -152,7 +155,8 @@ impl Logins {
             nobody: PasswordHash::import(Some("argon2id"), NOBODY).ok(),
             remembered: Mutex::new(HashMap::new()),
             key: rand::random(),
-            slots: Arc::new(Semaphore::new((cores / 2).max(1))),
+            slots: Arc::new(Semaphore::new(at_a_time)),
+            wrong: Wrong::new(at_a_time),
             failures: Failures::new(FailureRules::default()),
         }
     }
@@ -398,6 +402,10 @@ impl Logins {
         if self.remembers(&digest, &hash) {
             return true;
         }
+        let guess = self.guess(&digest, &hash);
+        if self.wrong.refuses(&guess).await {
+            return false;
+        }
         // Fails only when closed, which nobody does.
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
             return false;
@@ -406,24 +414,43 @@ impl Logins {
         if self.remembers(&digest, &hash) {
             return true;
         }
+        if self.wrong.knows(&guess) {
+            drop(slot);
+            self.wrong.refuses(&guess).await;
+            return false;
+        }
         let checked = hash.clone();
         let check = move || {
+            let begun = std::time::Instant::now();
             let right = checked.matches(&password);
             // Not before, even if whoever asked has gone.
             drop(slot);
-            right
+            (right, begun.elapsed())
         };
-        let right = match aside(check).await {
-            Ok(right) => right,
+        match aside(check).await {
+            Ok((true, _)) => {
+                self.remember(digest, hash);
+                true
+            }
+            Ok((false, took)) => {
+                self.wrong.note(guess, took);
+                false
+            }
             Err(fault) => {
                 warn!(%fault, "a password cannot be checked");
                 false
             }
-        };
-        if right {
-            self.remember(digest, hash);
         }
-        right
+    }
+
+    /// What a password that was held against a hash is known by, should it be wrong.
+    fn guess(&self, digest: &[u8; 32], hash: &PasswordHash) -> Guess {
+        Sha256::new()
+            .chain_update(self.key)
+            .chain_update(digest)
+            .chain_update(hash.text())
+            .finalize()
+            .into()
     }
 
     fn digest(&self, user: &str, password: &[u8]) -> [u8; 32] {
@@ -584,6 +611,51 @@ mod tests {
         shared.store(changed.load_full());
         assert!(!login("old").await);
         assert!(login("new").await);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_is_hashed_once_and_is_right_when_it_is_set() {
+        let peer = "127.0.0.1".parse().unwrap();
+        let shared = directory("app", PasswordHash::new(b"old").unwrap());
+        let logins = Logins::new(vec![]);
+        let login = async |user: &str, password: &str| {
+            let given = credentials(user, password);
+            logins.check(&shared, given, peer).await.is_ok()
+        };
+        assert!(!login("app", "new").await && !login("nobody", "new").await);
+        // With no slot left nothing is hashed: what is not known would wait for ever.
+        let permits = logins.slots.available_permits();
+        let all = logins.slots.acquire_many(permits as u32).await.unwrap();
+        assert!(!login("app", "new").await && !login("nobody", "new").await);
+        drop(all);
+        assert!(login("app", "old").await, "another password");
+        assert!(!login("app", "new").await);
+        let changed = directory("app", PasswordHash::new(b"new").unwrap());
+        shared.store(changed.load_full());
+        assert!(login("app", "new").await);
+        assert!(!login("app", "old").await && !login("nobody", "new").await);
+    }
+
+    #[tokio::test]
+    async fn what_another_found_out_meanwhile_is_not_hashed_again() {
+        let peer = "127.0.0.1".parse().unwrap();
+        let shared = directory("app", PasswordHash::new(b"secret").unwrap());
+        let logins = Logins::new(vec![]);
+        let login = || logins.check(&shared, credentials("app", "secret"), peer);
+        let hash = password_of(&shared.load(), "app").unwrap();
+        let guess = logins.guess(&logins.digest("app", b"secret"), &hash);
+        let permits = logins.slots.available_permits();
+        let all = logins.slots.acquire_many(permits as u32).await.unwrap();
+        let found_out = async {
+            // All wait for a slot. A hash would show that this is not so.
+            logins.wrong.note(guess, Duration::ZERO);
+            drop(all);
+        };
+        let (a, b, c, ()) = tokio::join!(login(), login(), login(), found_out);
+        for refused in [a, b, c] {
+            assert_eq!(refused, Err(LoginRefused::Credentials));
+        }
+        assert_eq!(logins.slots.available_permits(), permits);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! broker keeps the directory in its catalogue and asks.
 
 mod actor;
+mod answers;
 mod aside;
 mod directory;
 mod failures;
@@ -14,6 +15,7 @@ mod logins;
 mod oauth2;
 mod password;
 mod pattern;
+mod wrong;
 
 pub use actor::{Actor, Authority, Login};
 pub use directory::{Account, Directory, Permission, SharedDirectory, TopicPermission, User, tag};

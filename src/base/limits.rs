@@ -137,6 +137,12 @@ pub const LOGIN_REMEMBERED: Duration = Duration::from_secs(60);
 /// Logins remembered at a time.
 pub const LOGINS_REMEMBERED_MAX: usize = 4096;
 
+/// How long a password that was wrong is refused without computing its slow hash again.
+pub const GUESS_REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Such passwords remembered at a time: about 300 kB.
+pub const GUESSES_REMEMBERED_MAX: usize = 4096;
+
 /// The delay of a login after the first failure that is not free; each one more doubles it.
 pub const FAILED_LOGIN_DELAY_MIN: Duration = Duration::from_millis(100);
 

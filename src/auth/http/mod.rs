@@ -5,7 +5,6 @@
 //! runs, which only notes its question: who may wait has it answered, and checks again.
 //! No password is logged.
 
-mod answers;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -26,11 +25,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::answers::Answers;
 use super::{Authority, Login, LoginRefused};
 use crate::base::Name;
 use crate::base::limits::{HTTP_AUTH_ANSWER_MAX_BYTES, HTTP_AUTH_WAITING_MAX, NAME_MAX_BYTES};
 use crate::base::reply::Access;
-use answers::Answers;
 pub use user::HttpUser;
 
 /// How requests carry their fields.
