@@ -7,9 +7,10 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -154,6 +155,44 @@ impl<L: Level> FromRequestParts<Context> for Access<L> {
             }),
             false => Err(L::refusal()),
         }
+    }
+}
+
+/// The vhosts that a list is of: the one that the path names, or all whose contents the user sees.
+pub(super) struct Within {
+    pub(super) access: Access<Management>,
+    pub(super) vhosts: Vec<Arc<Vhost>>,
+    /// The path names one.
+    named: bool,
+}
+
+impl Within {
+    /// Whether a list of what is seen by its user, such as connections, is to have that of a vhost.
+    pub(super) fn is_asked_for(&self, vhost: &Name) -> bool {
+        !self.named || self.vhosts.iter().any(|one| one.name() == vhost)
+    }
+}
+
+impl FromRequestParts<Context> for Within {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Response> {
+        let access = Access::from_request_parts(parts, context).await;
+        let access: Access<Management> = access.map_err(IntoResponse::into_response)?;
+        let named = Option::<Path<String>>::from_request_parts(parts, context).await;
+        let named = named.map_err(IntoResponse::into_response)?;
+        let vhosts = match &named {
+            None => access.visible(context),
+            Some(Path(name)) => {
+                let vhost = access.look(context, name);
+                vec![vhost.map_err(IntoResponse::into_response)?]
+            }
+        };
+        Ok(Within {
+            access,
+            vhosts,
+            named: named.is_some(),
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use futures_lite::stream;
 use serde_json::{Value, json};
 
 use super::object::{Columns, Object};
-use super::query::{ListQuery, Page};
+use super::query::{self, ListQuery, Page, Params};
 use crate::base::reply::ApiError;
 
 /// Items written at once of a list without pages.
@@ -130,6 +130,11 @@ pub(super) fn list<I: Item + 'static>(
         items.retain(|item| filter.is_match(item.name()));
     }
     shown(total, items, query)
+}
+
+/// Answers with one item: the fields of it that are asked for.
+pub(super) fn one(item: &impl Item, params: &Params) -> Response {
+    axum::Json(item.json(&query::columns(params))).into_response()
 }
 
 /// Those of the items that are on the page, or all.

@@ -151,6 +151,15 @@ impl<T: Copy> Course<T> {
         levels
     }
 
+    /// The counts as the field `message_stats`, if it is wanted; none if nothing has been counted.
+    pub(super) fn put_stats(&self, object: &mut Object<'_>, fields: &[Field<T>], now: &T) {
+        if object.wants_any(&["message_stats"])
+            && let Some(stats) = self.stats(fields, now)
+        {
+            object.put("message_stats", stats);
+        }
+    }
+
     /// The counts as an object of their own; none if nothing has been counted.
     pub(super) fn stats(&self, fields: &[Field<T>], now: &T) -> Option<Value> {
         if fields.iter().all(|field| (field.of)(now) == 0) {

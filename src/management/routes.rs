@@ -100,7 +100,7 @@ fn of_the_topology() -> Router<Context> {
     let between = "/bindings/{vhost}/e/{source}/{kind}/{destination}";
     Router::new()
         .route("/exchanges", get(exchanges::all))
-        .route("/exchanges/{vhost}", get(exchanges::of_vhost))
+        .route("/exchanges/{vhost}", get(exchanges::all))
         .route(
             "/exchanges/{vhost}/{name}",
             get(exchanges::get)
@@ -118,7 +118,7 @@ fn of_the_topology() -> Router<Context> {
         )
         .route("/queues", get(queues::all))
         .route("/queues/detailed", get(queues::all))
-        .route("/queues/{vhost}", get(queues::of_vhost))
+        .route("/queues/{vhost}", get(queues::all))
         .route(
             "/queues/{vhost}/{name}",
             get(queues::get).put(queues::declare).delete(queues::delete),
@@ -129,7 +129,7 @@ fn of_the_topology() -> Router<Context> {
         .route("/aliveness-test/{vhost}", get(messages::alive))
         .route("/queues/{vhost}/{name}/bindings", get(bindings::of_queue))
         .route("/bindings", get(bindings::all))
-        .route("/bindings/{vhost}", get(bindings::of_vhost))
+        .route("/bindings/{vhost}", get(bindings::all))
         .route(between, get(bindings::between).post(bindings::bind))
         .route(
             &format!("{between}/{{properties_key}}"),
@@ -152,9 +152,9 @@ fn of_clients() -> Router<Context> {
         .route("/channels", get(channels::all))
         .route("/channels/{name}", get(channels::get))
         .route("/consumers", get(consumers::all))
-        .route("/consumers/{vhost}", get(consumers::of_vhost))
-        .route("/vhosts/{vhost}/connections", get(connections::of_vhost))
-        .route("/vhosts/{vhost}/channels", get(channels::of_vhost))
+        .route("/consumers/{vhost}", get(consumers::all))
+        .route("/vhosts/{vhost}/connections", get(connections::all))
+        .route("/vhosts/{vhost}/channels", get(channels::all))
 }
 
 fn of_policies() -> Router<Context> {
@@ -164,7 +164,7 @@ fn of_policies() -> Router<Context> {
 fn policies_at<K: policies::Kind>(path: &str) -> Router<Context> {
     Router::new()
         .route(path, get(policies::all::<K>))
-        .route(&format!("{path}/{{vhost}}"), get(policies::of_vhost::<K>))
+        .route(&format!("{path}/{{vhost}}"), get(policies::all::<K>))
         .route(
             &format!("{path}/{{vhost}}/{{name}}"),
             get(policies::get::<K>)

@@ -122,33 +122,45 @@ const QUEUE_CONSUMERS: &[Metric<QueueFigures>] = &[Metric::gauge(
     |q| q.consumers,
 )];
 
-const QUEUE_DELIVERIES: &[Metric<QueueFigures>] = &[
-    Metric::counter("queue_get_ack", "Messages got to be acked", |q| {
-        q.counts.got
-    }),
-    Metric::counter("queue_get", "Messages got without ack", |q| {
-        q.counts.got_no_ack
-    }),
-    Metric::counter("queue_get_empty", "Gets that found no message", |q| {
-        q.counts.got_empty
-    }),
-    Metric::counter(
-        "queue_messages_delivered_ack",
-        "Messages delivered to be acked",
-        |q| q.counts.delivered,
-    ),
-    Metric::counter(
-        "queue_messages_delivered",
-        "Messages delivered without ack",
-        |q| q.counts.delivered_no_ack,
-    ),
-    Metric::counter(
-        "queue_messages_redelivered",
-        "Messages delivered again",
-        |q| q.counts.redelivered,
-    ),
-    Metric::counter("queue_messages_acked", "Messages acked", |q| q.counts.acked),
-];
+/// What has gone out to clients and come back, of queues or of channels.
+macro_rules! deliveries {
+    ($of:literal) => {
+        &[
+            Metric::counter(concat!($of, "_get_ack"), "Messages got to be acked", |x| {
+                x.counts.got
+            }),
+            Metric::counter(concat!($of, "_get"), "Messages got without ack", |x| {
+                x.counts.got_no_ack
+            }),
+            Metric::counter(
+                concat!($of, "_get_empty"),
+                "Gets that found no message",
+                |x| x.counts.got_empty,
+            ),
+            Metric::counter(
+                concat!($of, "_messages_delivered_ack"),
+                "Messages delivered to be acked",
+                |x| x.counts.delivered,
+            ),
+            Metric::counter(
+                concat!($of, "_messages_delivered"),
+                "Messages delivered without ack",
+                |x| x.counts.delivered_no_ack,
+            ),
+            Metric::counter(
+                concat!($of, "_messages_redelivered"),
+                "Messages delivered again",
+                |x| x.counts.redelivered,
+            ),
+            Metric::counter(concat!($of, "_messages_acked"), "Messages acked", |x| {
+                x.counts.acked
+            }),
+        ]
+    };
+}
+
+const QUEUE_DELIVERIES: &[Metric<QueueFigures>] = deliveries!("queue");
+const CHANNEL_DELIVERIES: &[Metric<ChannelFigures>] = deliveries!("channel");
 
 /// A channel's figures.
 #[derive(Default)]
@@ -233,33 +245,6 @@ const CHANNELS: &[Metric<ChannelFigures>] = &[
         "Messages that reached no queue and were dropped",
         |c| c.counts.dropped,
     ),
-    Metric::counter("channel_get_ack", "Messages got to be acked", |c| {
-        c.counts.got
-    }),
-    Metric::counter("channel_get", "Messages got without ack", |c| {
-        c.counts.got_no_ack
-    }),
-    Metric::counter("channel_get_empty", "Gets that found no message", |c| {
-        c.counts.got_empty
-    }),
-    Metric::counter(
-        "channel_messages_delivered_ack",
-        "Messages delivered to be acked",
-        |c| c.counts.delivered,
-    ),
-    Metric::counter(
-        "channel_messages_delivered",
-        "Messages delivered without ack",
-        |c| c.counts.delivered_no_ack,
-    ),
-    Metric::counter(
-        "channel_messages_redelivered",
-        "Messages delivered again",
-        |c| c.counts.redelivered,
-    ),
-    Metric::counter("channel_messages_acked", "Messages acked", |c| {
-        c.counts.acked
-    }),
 ];
 
 /// A connection's figures.
@@ -346,6 +331,7 @@ pub(super) fn write(
             sum.counts = context.broker.overview().now.channels;
         }
         page.write(CHANNELS, &rows)?;
+        page.write(CHANNEL_DELIVERIES, &rows)?;
     }
     if families.connections || families.connection_traffic {
         let mut rows = grouping.group(connections(context, grouping));

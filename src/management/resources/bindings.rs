@@ -12,7 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use super::super::Context;
-use super::super::access::{Access, Management};
+use super::super::access::{Access, Management, Within};
 use super::super::body::Fields;
 use super::super::list::{Item, list};
 use super::super::object::Object;
@@ -139,12 +139,9 @@ fn items(vhosts: Vec<Arc<Vhost>>) -> Vec<BindingItem> {
     let mut items = Vec::new();
     for vhost in vhosts {
         let topology = vhost.topology();
-        items.extend(topology.queues.values().map(BindingItem::implicit));
+        items.extend(from(&vhost, &topology, &Name::default()));
         for exchange in topology.graph.exchanges() {
-            let bindings = topology
-                .graph
-                .bindings_of_source(exchange.name().as_bytes());
-            items.extend(bindings.map(|binding| BindingItem::of(&vhost, binding)));
+            items.extend(from(&vhost, &topology, exchange.name()));
         }
     }
     items
@@ -175,23 +172,9 @@ fn to(vhost: &Vhost, topology: &Topology, end: &Destination<QueueRef>) -> Vec<Bi
     items
 }
 
-/// GET /bindings
-pub(in super::super) async fn all(
-    State(context): State<Context>,
-    access: Access<Management>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    list(items(access.visible(&context)), query)
-}
-
-/// GET /bindings/:vhost
-pub(in super::super) async fn of_vhost(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    list(items(vec![access.look(&context, &vhost)?]), query)
+/// GET /bindings, /bindings/:vhost
+pub(in super::super) async fn all(within: Within, query: ListQuery) -> Result<Response, ApiError> {
+    list(items(within.vhosts), query)
 }
 
 /// GET /queues/:vhost/:name/bindings

@@ -9,13 +9,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::super::Context;
-use super::super::access::{Access, Management};
+use super::super::access::{Access, Management, Within};
 use super::super::list::{Item, list};
 use super::super::node::Node;
 use super::super::object::Object;
 use super::super::query::{self, ListQuery, Params};
 use super::super::rates::{Course, Windows};
-use super::connections::{self, sees};
+use super::connections::{self, is_listed};
 use super::consumers::ConsumerItem;
 use super::figures::CHANNEL_STATS;
 use super::timestamp;
@@ -86,47 +86,30 @@ impl Item for ChannelItem {
         }
         if object.wants_any(&["message_stats"]) {
             let course = Course::of(channel.history(), self.windows);
-            if let Some(stats) = course.stats(CHANNEL_STATS, &channel.counts()) {
-                object.put("message_stats", stats);
-            }
+            course.put_stats(object, CHANNEL_STATS, &channel.counts());
         }
     }
 }
 
 fn listed(
     context: &Context,
-    access: &Access<Management>,
     query: ListQuery,
     wanted: impl Fn(&ConnectionStats) -> bool,
 ) -> Result<Response, ApiError> {
     let windows = query.windows;
     let all = context.broker.channels().into_iter();
-    let seen = all.filter(|(connection, _)| sees(access, connection) && wanted(connection));
+    let seen = all.filter(|(connection, _)| wanted(connection));
     let items = seen.map(|found| ChannelItem::new(context, found, windows));
     list(items.collect(), query)
 }
 
-/// GET /channels
+/// GET /channels, /vhosts/:vhost/channels
 pub(in super::super) async fn all(
     State(context): State<Context>,
-    access: Access<Management>,
+    within: Within,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    listed(&context, &access, query, |_| true)
-}
-
-/// GET /vhosts/:vhost/channels
-pub(in super::super) async fn of_vhost(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let vhost = access.look(&context, &vhost)?;
-    listed(&context, &access, query, |connection| {
-        let details = connection.details();
-        details.is_some_and(|details| details.vhost == *vhost.name())
-    })
+    listed(&context, query, |connection| is_listed(&within, connection))
 }
 
 /// GET /connections/:name/channels
@@ -137,7 +120,7 @@ pub(in super::super) async fn of_connection(
     query: ListQuery,
 ) -> Result<Response, ApiError> {
     let of = connections::find(&context, &access, &name)?.id();
-    listed(&context, &access, query, |connection| connection.id() == of)
+    listed(&context, query, |connection| connection.id() == of)
 }
 
 /// GET /channels/:name

@@ -10,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::super::Context;
-use super::super::access::{Access, Administrator, Level, Management, Monitor};
-use super::super::list::{Item, list};
+use super::super::access::{Access, Administrator, Level, Management, Monitor, Within};
+use super::super::list::{Item, list, one};
 use super::super::node::Node;
 use super::super::object::Object;
-use super::super::query::{self, ListQuery, Params};
+use super::super::query::{ListQuery, Params};
 use super::super::rates::{Course, Of, Windows};
 use super::figures::TRAFFIC;
 use crate::base::Name;
@@ -111,37 +111,23 @@ pub(super) fn sees<L: Level>(access: &Access<L>, stats: &ConnectionStats) -> boo
     access.is::<Monitor>() || stats.details().is_some_and(is_own)
 }
 
-fn listed<L: Level>(
-    context: &Context,
-    access: &Access<L>,
+/// Whether a list within a vhost has a connection, and what is on it.
+pub(super) fn is_listed(within: &Within, stats: &ConnectionStats) -> bool {
+    let is_there = |details: &ConnectionDetails| within.is_asked_for(&details.vhost);
+    sees(&within.access, stats) && stats.details().is_some_and(is_there)
+}
+
+/// GET /connections, /vhosts/:vhost/connections
+pub(in super::super) async fn all(
+    State(context): State<Context>,
+    within: Within,
     query: ListQuery,
-    wanted: impl Fn(&ConnectionDetails) -> bool,
 ) -> Result<Response, ApiError> {
     let windows = query.windows;
     let all = context.broker.connections().into_iter();
-    let seen = all.filter(|stats| sees(access, stats) && stats.details().is_some_and(&wanted));
-    let items = seen.map(|stats| ConnectionItem::new(context, stats, windows));
+    let seen = all.filter(|stats| is_listed(&within, stats));
+    let items = seen.map(|stats| ConnectionItem::new(&context, stats, windows));
     list(items.collect(), query)
-}
-
-/// GET /connections
-pub(in super::super) async fn all(
-    State(context): State<Context>,
-    access: Access<Management>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    listed(&context, &access, query, |_| true)
-}
-
-/// GET /vhosts/:vhost/connections
-pub(in super::super) async fn of_vhost(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let vhost = access.look(&context, &vhost)?;
-    listed(&context, &access, query, |d| d.vhost == *vhost.name())
 }
 
 /// The connection a path names, if the user may see it.
@@ -167,7 +153,7 @@ pub(in super::super) async fn get(
 ) -> Result<Response, ApiError> {
     let found = find(&context, &access, &name)?;
     let item = ConnectionItem::new(&context, found, Windows::read(&params));
-    Ok(Json(item.json(&query::columns(&params))).into_response())
+    Ok(one(&item, &params))
 }
 
 /// What the header says, or a default.

@@ -3,18 +3,19 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
 use super::super::Context;
-use super::super::access::{Access, Management, Monitor};
+use super::super::access::{Monitor, Within};
 use super::super::list::{Item, list};
 use super::super::node::Node;
 use super::super::object::Object;
 use super::super::query::ListQuery;
 use super::super::tables;
 use super::channels;
+use super::connections::sees;
 use crate::base::ConnectionId;
 use crate::base::reply::ApiError;
 use crate::broker::Vhost;
@@ -108,40 +109,19 @@ impl Item for ConsumerItem {
     }
 }
 
-/// Those that the user sees: its own, or as a monitor all.
-fn seen(access: &Access<Management>, items: Vec<ConsumerItem>) -> Vec<ConsumerItem> {
-    let is_own = |item: &ConsumerItem| {
-        let details = item.connection.as_ref().and_then(|c| c.details());
-        details.is_some_and(|details| details.user == *access.user())
-    };
-    let all = access.is::<Monitor>();
-    items
-        .into_iter()
-        .filter(|item| all || is_own(item))
-        .collect()
-}
-
-/// GET /consumers
+/// GET /consumers, /consumers/:vhost: those that the user sees, its own, or as a monitor all.
 pub(in super::super) async fn all(
     State(context): State<Context>,
-    access: Access<Management>,
+    Within { access, vhosts, .. }: Within,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    let vhosts = access.visible(&context).into_iter();
-    let items = vhosts.flat_map(|vhost| ConsumerItem::of_vhost(&context, &vhost));
-    list(seen(&access, items.collect()), query)
-}
-
-/// GET /consumers/:vhost
-pub(in super::super) async fn of_vhost(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let vhost = access.look(&context, &vhost)?;
-    list(
-        seen(&access, ConsumerItem::of_vhost(&context, &vhost)),
-        query,
-    )
+    let items = vhosts
+        .iter()
+        .flat_map(|vhost| ConsumerItem::of_vhost(&context, vhost));
+    let is_own = |item: &ConsumerItem| {
+        let connection = item.connection.as_ref();
+        connection.is_some_and(|connection| sees(&access, connection))
+    };
+    let seen = items.filter(|item| access.is::<Monitor>() || is_own(item));
+    list(seen.collect(), query)
 }

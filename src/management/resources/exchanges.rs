@@ -3,18 +3,17 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::json;
 
 use super::super::Context;
-use super::super::access::{Access, Management};
+use super::super::access::{Access, Management, Within};
 use super::super::body::Fields;
-use super::super::list::{Item, list};
+use super::super::list::{Item, list, one};
 use super::super::object::Object;
-use super::super::query::{self, ListQuery, Params};
+use super::super::query::{ListQuery, Params};
 use super::super::rates::{Course, Windows};
 use super::super::tables;
 use super::figures::EXCHANGE_STATS;
@@ -68,9 +67,7 @@ impl Item for ExchangeItem {
         if object.wants_any(&["message_stats"]) {
             let stats = self.vhost.exchange_stats(&Name::from(self.name()));
             let course = Course::of(stats.history(), self.windows);
-            if let Some(stats) = course.stats(EXCHANGE_STATS, &stats.counts()) {
-                object.put("message_stats", stats);
-            }
+            course.put_stats(object, EXCHANGE_STATS, &stats.counts());
         }
     }
 }
@@ -93,26 +90,10 @@ fn items(vhosts: Vec<Arc<Vhost>>, windows: Windows) -> Vec<ExchangeItem> {
     items
 }
 
-/// GET /exchanges
-pub(in super::super) async fn all(
-    State(context): State<Context>,
-    access: Access<Management>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
+/// GET /exchanges, /exchanges/:vhost
+pub(in super::super) async fn all(within: Within, query: ListQuery) -> Result<Response, ApiError> {
     let windows = query.windows;
-    list(items(access.visible(&context), windows), query)
-}
-
-/// GET /exchanges/:vhost
-pub(in super::super) async fn of_vhost(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let vhosts = vec![access.look(&context, &vhost)?];
-    let windows = query.windows;
-    list(items(vhosts, windows), query)
+    list(items(within.vhosts, windows), query)
 }
 
 /// GET /exchanges/:vhost/:name
@@ -134,7 +115,7 @@ pub(in super::super) async fn get(
         exchange,
         windows,
     };
-    Ok(Json(item.json(&query::columns(&params))).into_response())
+    Ok(one(&item, &params))
 }
 
 fn find(vhost: &Vhost, name: &Name) -> Result<Arc<Exchange<QueueRef>>, ApiError> {

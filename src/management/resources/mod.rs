@@ -25,11 +25,21 @@ use axum::http::StatusCode;
 
 pub(super) use channels::name_of as channel_name;
 
+use crate::base::reply::ApiError;
+
 /// What a PUT answers: 201 if the thing is new, else 204.
 fn put(is_new: bool) -> StatusCode {
     match is_new {
         true => StatusCode::CREATED,
         false => StatusCode::NO_CONTENT,
+    }
+}
+
+/// What a DELETE answers: 404 if there was nothing.
+fn gone(was_there: bool) -> Result<StatusCode, ApiError> {
+    match was_there {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::not_found()),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::access::{Access, Policymaker};
 use super::super::body::Fields;
-use super::put;
+use super::{gone, put};
 use crate::base::Name;
 use crate::base::reply::ApiError;
 use crate::broker::parameters::ParameterKey;
@@ -119,7 +119,7 @@ pub(in super::super) async fn delete(
     let (vhost, _) = access.enter(&context, &vhost)?;
     let at = at(component, vhost.name(), name);
     let cleared = context.broker.clear_parameter(&at, access.user());
-    deleted(context.durably(cleared).await?)
+    gone(context.durably(cleared).await?)
 }
 
 /// GET /global-parameters
@@ -173,12 +173,5 @@ pub(in super::super) async fn delete_global(
     let cleared = context
         .broker
         .set_global_parameter(&Name::from(name), None, access.user());
-    deleted(context.durably(cleared).await?)
-}
-
-fn deleted(was_there: bool) -> Result<StatusCode, ApiError> {
-    match was_there {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::not_found()),
-    }
+    gone(context.durably(cleared).await?)
 }

@@ -15,7 +15,7 @@ use super::super::list::{Item, list};
 use super::super::object::{Columns, Object};
 use super::super::query::{ListQuery, Params};
 use super::exchanges::name_of;
-use super::{put, users};
+use super::{gone, put, users};
 use crate::auth::{Account, Directory, Pattern, Permission, TopicPermission};
 use crate::base::Name;
 use crate::base::reply::ApiError;
@@ -180,14 +180,6 @@ pub(in super::super) async fn set(
     let done = context.broker.put_permission(permission, access.user());
     context.durably(done).await?;
     Ok(put(is_new))
-}
-
-/// What a DELETE answers.
-fn gone(was_there: bool) -> Result<StatusCode, ApiError> {
-    match was_there {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::not_found()),
-    }
 }
 
 /// DELETE /permissions/:vhost/:user

@@ -9,12 +9,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::super::Context;
-use super::super::access::{Access, Administrator, Level, Management, Policymaker};
+use super::super::access::{Access, Administrator, Level, Management, Policymaker, Within};
 use super::super::body::Fields;
 use super::super::list::{Item, list};
 use super::super::object::{Columns, Object};
 use super::super::query::ListQuery;
-use super::put;
+use super::{gone, put};
 use crate::base::Name;
 use crate::base::reply::ApiError;
 use crate::broker::Vhost;
@@ -92,24 +92,12 @@ impl Kind for OfOperators {
     type Setter = Administrator;
 }
 
-/// GET /policies
+/// GET /policies, /policies/:vhost
 pub(in super::super) async fn all<K: Kind>(
-    State(context): State<Context>,
-    access: Access<Management>,
+    within: Within,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
-    list(items(K::KIND, access.visible(&context)), query)
-}
-
-/// GET /policies/:vhost
-pub(in super::super) async fn of_vhost<K: Kind>(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    let vhosts = vec![access.look(&context, &vhost)?];
-    list(items(K::KIND, vhosts), query)
+    list(items(K::KIND, within.vhosts), query)
 }
 
 /// GET /policies/:vhost/:name
@@ -150,8 +138,5 @@ pub(in super::super) async fn delete<K: Kind>(
 ) -> Result<StatusCode, ApiError> {
     let (vhost, _) = access.enter(&context, &vhost)?;
     let deleted = vhost.delete_policy(K::KIND, &Name::from(name), access.user());
-    match context.durably(deleted).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::not_found()),
-    }
+    gone(context.durably(deleted).await?)
 }

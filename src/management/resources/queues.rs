@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::super::Context;
-use super::super::access::{Access, Management};
+use super::super::access::{Access, Management, Within};
 use super::super::body::Fields;
 use super::super::list::{Item, Key, Ordered, Source, list_in_order};
 use super::super::node::Node;
@@ -147,11 +147,7 @@ impl QueueItem {
             false => Course::recent(view.recent),
         };
         course.put_into(object, QUEUE_LENGTHS, &now, Of::Lengths);
-        if object.wants_any(&["message_stats"])
-            && let Some(stats) = course.stats(QUEUE_STATS, &now)
-        {
-            object.put("message_stats", stats);
-        }
+        course.put_stats(object, QUEUE_STATS, &now);
         let tag = |consumer: &Option<ConsumerInfo>| match consumer {
             None => Value::Null,
             Some(consumer) => consumer.tag.as_str().into(),
@@ -198,10 +194,10 @@ impl Source for Listed<'_> {
     }
 }
 
-/// Lists the queues of these vhosts, which are in the order of their names.
-fn list_of(
-    context: &Context,
-    vhosts: &[Arc<Vhost>],
+/// GET /queues, /queues/:vhost. Vhosts come in the order of their names.
+pub(in super::super) async fn all(
+    State(context): State<Context>,
+    Within { vhosts, .. }: Within,
     query: ListQuery,
 ) -> Result<Response, ApiError> {
     let topologies: Vec<_> = vhosts.iter().map(|vhost| vhost.topology()).collect();
@@ -225,25 +221,6 @@ pub(super) fn find(vhost: &Vhost, name: &str) -> Result<QueueRef, ApiError> {
     let topology = vhost.topology();
     let found = topology.queues.get(name.as_bytes());
     found.cloned().ok_or_else(ApiError::not_found)
-}
-
-/// GET /queues
-pub(in super::super) async fn all(
-    State(context): State<Context>,
-    access: Access<Management>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    list_of(&context, &access.visible(&context), query)
-}
-
-/// GET /queues/:vhost
-pub(in super::super) async fn of_vhost(
-    State(context): State<Context>,
-    access: Access<Management>,
-    Path(vhost): Path<String>,
-    query: ListQuery,
-) -> Result<Response, ApiError> {
-    list_of(&context, &[access.look(&context, &vhost)?], query)
 }
 
 /// GET /queues/:vhost/:name

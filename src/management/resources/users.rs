@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::access::{Access, Administrator};
 use super::super::body::Fields;
-use super::super::list::{Item, list};
+use super::super::list::{Item, list, one};
 use super::super::object::Object;
-use super::super::query::{self, ListQuery, Params};
-use super::{limits, put};
+use super::super::query::{ListQuery, Params};
+use super::{gone, limits, put};
 use crate::auth::{Account, HashingAlgorithm, PasswordHash, User};
 use crate::base::Name;
 use crate::base::reply::ApiError;
@@ -88,7 +88,7 @@ pub(in super::super) async fn get(
     params: Params,
 ) -> Result<Response, ApiError> {
     let item = UserItem(find(&context, &name)?);
-    Ok(Json(item.json(&query::columns(&params))).into_response())
+    Ok(one(&item, &params))
 }
 
 /// PUT /users/:user
@@ -161,10 +161,7 @@ pub(in super::super) async fn delete(
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let done = context.broker.delete_user(&Name::from(name), access.user());
-    match context.durably(done).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::not_found()),
-    }
+    gone(context.durably(done).await?)
 }
 
 /// POST /users/bulk-delete

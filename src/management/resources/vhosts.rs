@@ -3,24 +3,23 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::json;
 use tracing::info;
 
 use super::super::Context;
 use super::super::access::{Access, Administrator, Management};
 use super::super::body::Fields;
-use super::super::list::{Item, list};
+use super::super::list::{Item, list, one};
 use super::super::node::Node;
 use super::super::object::Object;
-use super::super::query::{self, ListQuery, Params};
+use super::super::query::{ListQuery, Params};
 use super::super::rates::{Course, Of, Windows};
 use super::figures::{ALL_TRAFFIC, LENGTHS, STATS};
 use super::nodes::this_node;
-use super::{put, users};
+use super::{gone, put, users};
 use crate::auth::{Pattern, Permission};
 use crate::base::Name;
 use crate::base::reply::ApiError;
@@ -71,11 +70,7 @@ impl Item for VhostItem {
             let course = Course::of(Some(sum.history), self.windows);
             course.put_into(object, LENGTHS, &sum.now, Of::Lengths);
             course.put_into(object, ALL_TRAFFIC, &sum.now, Of::Data);
-            if object.wants_any(&["message_stats"])
-                && let Some(stats) = course.stats(STATS, &sum.now)
-            {
-                object.put("message_stats", stats);
-            }
+            course.put_stats(object, STATS, &sum.now);
         }
     }
 }
@@ -127,7 +122,7 @@ pub(in super::super) async fn get(
     params: Params,
 ) -> Result<Response, ApiError> {
     let item = item(&context, find(&context, &name)?, Windows::read(&params));
-    Ok(Json(item.json(&query::columns(&params))).into_response())
+    Ok(one(&item, &params))
 }
 
 /// PUT /vhosts/:name. Who creates a vhost may do all in it.
@@ -211,10 +206,7 @@ pub(in super::super) async fn delete(
     let done = context
         .broker
         .delete_vhost(&Name::from(name), access.user());
-    match context.durably(done).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::not_found()),
-    }
+    gone(context.durably(done).await?)
 }
 
 async fn protect(

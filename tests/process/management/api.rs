@@ -500,3 +500,53 @@ async fn a12_long_answers_are_compressed_for_who_accepts_it() {
     assert!(octets.starts_with(b"{"));
     server.broker.stop();
 }
+
+#[tokio::test]
+async fn a12_a_list_of_a_vhost_has_what_is_in_it_and_the_list_of_all_has_the_rest() {
+    let server = Server::start();
+    assert_eq!(server.put("/api/vhosts/v", json!({})).await, 201);
+    assert_eq!(server.put("/api/queues/v/q", json!({})).await, 201);
+    let policy = json!({ "pattern": "^none$", "definition": { "max-length": 1 } });
+    assert_eq!(server.put("/api/policies/v/p", policy).await, 201);
+    // It is a user of the vhost / only.
+    server.user("other", "management").await;
+    let uri = server.broker.uri("").replace("%2f", "v");
+    let connection = Connection::connect(&uri, ConnectionProperties::default());
+    let connection = connection.await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let consumer = channel.basic_consume(
+        "q".into(),
+        "tag".into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    let _consumer = consumer.await.unwrap();
+    for (all, of, there, here) in [
+        ("exchanges", "exchanges", 7, 7),
+        ("queues", "queues", 1, 0),
+        ("bindings", "bindings", 1, 0),
+        ("consumers", "consumers", 1, 0),
+        ("policies", "policies", 1, 0),
+        ("connections", "vhosts/{vhost}/connections", 1, 0),
+        ("channels", "vhosts/{vhost}/channels", 1, 0),
+    ] {
+        let of = match of.contains("{vhost}") {
+            true => of.to_owned(),
+            false => format!("{of}/{{vhost}}"),
+        };
+        let at = |vhost: &str| format!("/api/{}", of.replace("{vhost}", vhost));
+        let count = |found: &Value| found.as_array().unwrap().len();
+        assert_eq!(count(&server.get(&at("v")).await), there, "{of}");
+        assert_eq!(count(&server.get(&at("%2F")).await), here, "{of}");
+        let everything = server.get(&format!("/api/{all}")).await;
+        assert_eq!(count(&everything), there + here, "{all}");
+        let path = format!("/api/{all}");
+        let (_, seen) = server.ask("other", Method::GET, &path, None).await;
+        assert_eq!(count(&seen), here, "{all}");
+        let (status, _) = server.ask("other", Method::GET, &at("v"), None).await;
+        assert_eq!(status, 401, "{of}");
+        let (status, _) = server.ask("guest", Method::GET, &at("none"), None).await;
+        assert_eq!(status, 404, "{of}");
+    }
+    server.broker.stop();
+}
