@@ -26,10 +26,19 @@ pub(super) struct Window {
 /// queue that is short now and then must not touch the disk.
 const WINDOWS_BEHIND: usize = 3;
 
+/// So many windows may be with consumers before the next ones go to the spill, so that they need not stay in
+/// memory until they are settled.
+const WINDOWS_OUT: usize = 32;
+
 impl Window {
     /// Octets of whole messages behind the heads from which on a queue spills.
     pub(super) fn spills_from(self) -> usize {
         self.octets.saturating_mul(WINDOWS_BEHIND)
+    }
+
+    /// Octets of whole messages that are out from which on a queue spills.
+    pub(super) fn spills_from_out(self) -> usize {
+        self.octets.saturating_mul(WINDOWS_OUT)
     }
 }
 

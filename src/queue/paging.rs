@@ -23,15 +23,18 @@ impl Queue {
             }
             octets += lane.tail_octets();
         }
-        octets >= window.spills_from()
+        octets >= window.spills_from() || self.unacked_octets >= window.spills_from_out()
     }
 
     /// Whether transient messages that come to it should have a record in the spill, so that they need not
-    /// stay in memory: not while it is short.
+    /// stay in memory: not while it is short, and not much is out.
     pub fn spills(&self) -> bool {
+        let window = self.ready.window;
         let lanes = || self.ready.lanes().map(|(_, lane)| lane);
         let octets = || lanes().map(Lane::tail_octets).sum::<usize>();
-        lanes().any(Lane::is_long) || octets() >= self.ready.window.spills_from()
+        lanes().any(Lane::is_long)
+            || octets() >= window.spills_from()
+            || self.unacked_octets >= window.spills_from_out()
     }
 
     /// Makes pages of what the tail holds beyond the window, as far as the log is settled (up to
@@ -77,6 +80,9 @@ impl Queue {
                         for (place, entry) in paged.iter().enumerate() {
                             let spot = Spot::new(level, first + place as u64);
                             self.ready.renumber(entry, spot);
+                            if let Some(present) = &mut self.present {
+                                present.renumber(entry.spot, spot);
+                            }
                         }
                     }
                 }

@@ -50,6 +50,15 @@ impl Present {
         }
     }
 
+    /// A page gave a message another number.
+    pub(super) fn renumber(&mut self, from: Spot, to: Spot) {
+        if from != to
+            && let Some(id) = self.by_spot.remove(&from)
+        {
+            self.by_spot.insert(to, id);
+        }
+    }
+
     /// All leave but those at `stay`.
     pub(super) fn leave_all_but(&mut self, stay: impl Iterator<Item = Spot>) {
         let left: Vec<(Spot, DedupId)> = stay

@@ -385,7 +385,21 @@ impl Spill {
         !state.closed
     }
 
-    /// Takes no more; its thread ends.
+    /// Nobody will read any of it.
+    fn clear(&self) {
+        let mut state = self.state.lock();
+        let segments = std::mem::take(&mut state.segments).into_keys();
+        let doomed: Vec<u32> = segments.chain(state.undeleted.drain(..)).collect();
+        drop(state);
+        if let Some(io) = self.io.get() {
+            for segment in doomed {
+                // What stays is deleted by the next start.
+                let _ = io.delete(&file_name(segment));
+            }
+        }
+    }
+
+    /// Takes no more; its thread ends, and with it all that is there.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.wake.notify_all();
@@ -432,4 +446,5 @@ pub(crate) fn run(shared: &Shared) {
         shared.room_may_be();
         shared.keep_buffers(used.drain(..).map(Batch::into_buffer));
     }
+    spill.clear();
 }

@@ -89,7 +89,10 @@ fn transient_messages_end_with_the_broker_wherever_they_are() {
         assert!(spilled_bytes(&dir) > 2 << 20, "{}", spilled_bytes(&dir));
         match killed {
             true => broker.kill(),
-            false => broker.stop(),
+            false => {
+                broker.stop();
+                assert_eq!(spilled_bytes(&dir), 0, "nothing is left");
+            }
         }
         drop(connection);
         let broker = Broker::start(dir.path());

@@ -193,6 +193,36 @@ fn what_was_delivered_comes_back_marked_and_in_its_place() {
 }
 
 #[test]
+fn what_is_out_does_not_all_stay_in_memory() {
+    const OUT: usize = 24_000;
+    let bench = Bench::new();
+    let queue = bench.declare("short", |_| {});
+    let mut slots = Vec::new();
+    let mut publisher = Publisher::new(bench.vhost.clone());
+    for number in 0..OUT {
+        publisher.check_exchange(b"").unwrap();
+        let message = message("", "short", body(number).as_bytes(), false);
+        publisher.publish(message, &[]);
+        publisher.flush().unwrap();
+        slots.push(bench.vhost.get(&queue, false).unwrap().unwrap().slot);
+        if number == 10_000 {
+            assert_eq!(bench.spilled(), (0, 0), "20 MB may be out");
+        }
+    }
+    let (_, live) = bench.spilled();
+    assert!((4000..10_000).contains(&live), "{live}");
+    let back = Settle::Requeued(crate::queue::Requeue::Failed);
+    let settled = bench
+        .vhost
+        .settle(&queue, slots, back, &mut Default::default());
+    settled.unwrap();
+    assert_eq!(bench.drain("short"), (0..OUT).collect::<Vec<_>>());
+    bench.assert_spill_is_empty();
+    bench.fill("", "short", 0..20, is_transient);
+    assert!(!queue.spills());
+}
+
+#[test]
 fn the_dead_go_from_one_long_queue_into_another() {
     let bench = Bench::new();
     let (dead, long) = (bench.declare("dead", |_| {}), "long");

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use super::port::{Line, Port};
 use super::{message, number};
 use crate::base::{ConnectionId, LogPos};
+use crate::codec::{PropertyPatch, TableBuilder, Value};
+use crate::message::{Dedup, Facts, Message};
 use crate::queue::options::Overflow;
 use crate::queue::{
-    Admission, ConsumerKey, ConsumerSpec, DelayedRetry, Effects, Queue, QueueOptions, Requeue,
-    Slot, SubscribeError,
+    Admission, ConsumerKey, ConsumerSpec, Cursor, DelayedRetry, Effects, Queue, QueueOptions,
+    Requeue, Slot, SubscribeError,
 };
 
 /// A queue, and the trouble of calling it taken off.
@@ -483,4 +485,59 @@ fn a6_16_what_came_back_waits_among_the_unacked_until_its_time() {
     let (_, port) = bench.consume(&Line::wide(), 1);
     bench.queue.wake(215, &mut effects);
     assert_eq!(port.received().len(), 1);
+}
+
+/// A page closes the gaps between its messages: their ids are free all the same when they have left.
+#[test]
+fn a3_21_an_id_is_free_again_when_its_message_has_left_a_page() {
+    let options = QueueOptions {
+        dedup: Some(Dedup {
+            header: "id".into(),
+            while_there: true,
+            ..Dedup::default()
+        }),
+        ..QueueOptions::default()
+    };
+    let with_id = |id: i32| {
+        let mut headers = TableBuilder::new();
+        headers.insert("id", Value::I32(id));
+        let headers = headers.finish();
+        let properties = PropertyPatch::new().headers(headers.view()).build();
+        let facts = Facts::new(false, 0, false);
+        Message::from_parts(b"", b"q", properties.raw(), vec![], facts)
+    };
+    let mut queue = Queue::with_window(options, 0, 4);
+    let mut effects = Effects::default();
+    for id in 0..8 {
+        let pos = LogPos(1000 + id as u64);
+        queue.publish(pos, with_id(id), 0, &mut effects);
+    }
+    let second_of_tail = queue.look(Cursor::default(), 8).seen.remove(4);
+    assert!(queue.pick(&second_of_tail, &mut effects));
+    let (mut written, mut at) = (Vec::new(), 5000);
+    let paged = queue.page_out(LogPos(4000), |_, entries| {
+        written = entries.to_vec();
+        at += 1;
+        Ok::<_, ()>((LogPos(at), ()))
+    });
+    paged.unwrap();
+    let mut cursor = Some(Cursor::default());
+    let mut seen = Vec::new();
+    while let Some(from) = cursor {
+        let view = queue.look(from, 8);
+        seen.extend(
+            view.page
+                .map(|page| page.seen(&written))
+                .unwrap_or_default(),
+        );
+        cursor = view.next;
+    }
+    let last = seen.last().expect("a page").clone();
+    assert!(queue.pick(&last, &mut effects));
+    let id = (last.pos().0 - 1000) as i32;
+    let before = queue.ready_len();
+    queue.publish(LogPos(2000), with_id(0), 0, &mut effects);
+    assert_eq!(queue.ready_len(), before, "it is there");
+    queue.publish(LogPos(2001), with_id(id), 0, &mut effects);
+    assert_eq!(queue.ready_len(), before + 1, "it has left");
 }

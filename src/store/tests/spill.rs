@@ -195,6 +195,7 @@ fn it_takes_nothing_while_the_disk_does_not_and_keeps_nobody_waiting() {
     let thread = log.shared.spiller.lock().take();
     thread.unwrap().join().unwrap();
     assert_eq!(spill(10), None, "it is closed");
+    assert!(!io.files().keys().any(|name| name.ends_with(SUFFIX)));
 }
 
 #[test]
