@@ -19,7 +19,7 @@ use crate::amqp;
 use crate::base::AmqpError;
 use crate::base::limits::{SHUTDOWN_GRACE, SPANS_GRACE};
 use crate::broker::definitions::{Progress, Scope};
-use crate::broker::{Broker, OpenError};
+use crate::broker::{Broker, INTERNAL_USER, OpenError};
 use crate::config::{Config, Endpoint, InForce};
 use crate::management::HttpServers;
 use crate::net::{ListenError, Listeners};
@@ -195,7 +195,7 @@ fn load_definitions(broker: &Broker, path: &Path) -> Result<(), ServerError> {
             "importing definitions"
         );
     };
-    let imported = broker.import_definitions(&json, &Scope::Broker, "load_definitions", &mut tell);
+    let imported = broker.import_definitions(&json, &Scope::Broker, INTERNAL_USER, &mut tell);
     imported.map(drop).map_err(|e| fault(&e))
 }
 

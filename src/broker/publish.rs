@@ -338,6 +338,7 @@ impl Publisher {
     }
 
     /// Tells the span of a message that has gone to these queues, if it is sampled.
+    #[cold]
     fn tell_published(&self, message: &Message, queues: Vec<String>) {
         let Some(spans) = self.vhost.spans() else {
             return;

@@ -1,6 +1,7 @@
 //! Lifecycle events as a client consumes them: what is told of what another connection does.
 
 use std::fs;
+use std::time::Instant;
 
 use futures_lite::StreamExt;
 use lapin::options::{
@@ -74,6 +75,45 @@ async fn next(events: &mut Consumer, count: usize) -> Vec<(String, String, Strin
         found.push((key, of.map(text).unwrap_or_default(), by));
     }
     found
+}
+
+#[tokio::test]
+async fn a3_1_what_is_imported_at_start_is_the_brokers_own_doing() {
+    let queue = |name: &str, vhost: &str| {
+        json!({
+            "name": name, "vhost": vhost, "durable": true, "auto_delete": false, "arguments": {}
+        })
+    };
+    let binding = json!({
+        "source": "amq.rabbitmq.event", "vhost": "/", "destination": "told",
+        "destination_type": "queue", "routing_key": "queue.created", "arguments": {}
+    });
+    let definitions = json!({
+        "vhosts": [{ "name": "/" }, { "name": "v" }],
+        "queues": [queue("told", "/"), queue("q", "v")],
+        "bindings": [binding],
+    });
+    let server = Server::start_with(|dir| {
+        let file = dir.join("definitions.json");
+        fs::write(&file, definitions.to_string()).unwrap();
+        let text = format!("load_definitions = {file:?}\n[events]\nexchange = true\n");
+        let file = dir.join("w.toml");
+        fs::write(&file, text).unwrap();
+        vec!["--config".to_owned(), file.display().to_string()]
+    });
+    let take = json!({ "count": 9, "ackmode": "ack_requeue_false", "encoding": "auto" });
+    let until = Instant::now() + LIMIT;
+    let told = loop {
+        let (_, found) = server.post("/api/queues/%2F/told/get", take.clone()).await;
+        match found.as_array().unwrap().first() {
+            Some(told) => break told.clone(),
+            None => assert!(Instant::now() < until, "nothing is told"),
+        }
+    };
+    let headers = &told["properties"]["headers"];
+    assert_eq!(headers["name"], "q");
+    assert_eq!(headers["user_who_performed_action"], INTERNAL);
+    server.broker.stop();
 }
 
 #[tokio::test]
