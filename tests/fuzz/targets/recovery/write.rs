@@ -268,7 +268,7 @@ impl Broker {
                 let Place::Page(page, _) = places.remove(pages[at]) else {
                     return;
                 };
-                batch.ack_pages(QueueId(queue), &[page.pos]);
+                batch.ack_pages(QueueId(queue), [page.pos]);
                 let appended = log.append(batch).expect("room");
                 log.release(page.pos, 1);
                 page.segments
