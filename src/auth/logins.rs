@@ -422,18 +422,23 @@ impl Logins {
         let checked = hash.clone();
         let check = move || {
             let begun = std::time::Instant::now();
-            let right = checked.matches(&password);
+            let right = checked.check(&password);
             // Not before, even if whoever asked has gone.
             drop(slot);
             (right, begun.elapsed())
         };
         match aside(check).await {
-            Ok((true, _)) => {
+            Ok((Ok(true), _)) => {
                 self.remember(digest, hash);
                 true
             }
-            Ok((false, took)) => {
+            Ok((Ok(false), took)) => {
                 self.wrong.note(guess, took);
+                false
+            }
+            // It may be right: it must not be remembered as wrong.
+            Ok((Err(fault), _)) => {
+                warn!(%fault, "a password cannot be checked");
                 false
             }
             Err(fault) => {

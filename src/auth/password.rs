@@ -3,7 +3,8 @@
 //!
 //! Owns the forms of a hash and the check of a password against one. Keeps and shows no password.
 
-use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc};
+use argon2::password_hash::{self, phc};
+use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use md5::Md5;
@@ -187,23 +188,37 @@ impl PasswordHash {
         self.algorithm
     }
 
-    /// Whether [`Self::matches`] takes too long for the runtime's workers.
+    /// Whether [`Self::check`] takes too long for the runtime's workers.
     pub fn is_slow(&self) -> bool {
         self.algorithm == HashingAlgorithm::Argon2id
     }
 
     /// Whether it is the hash of `password`. Which octet differs does not show in the time.
-    pub fn matches(&self, password: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// It could not be found out, for want of memory.
+    pub fn check(&self, password: &[u8]) -> Result<bool, password_hash::Error> {
         if self.algorithm == HashingAlgorithm::Argon2id {
             let text = String::from_utf8_lossy(&self.octets);
-            return phc::PasswordHash::new(&text)
-                .is_ok_and(|phc| Argon2::default().verify_password(password, &phc).is_ok());
+            let Ok(hash) = phc::PasswordHash::new(&text) else {
+                return Ok(false);
+            };
+            return match Argon2::default().verify_password(password, &hash) {
+                Ok(()) => Ok(true),
+                Err(password_hash::Error::PasswordInvalid) => Ok(false),
+                Err(fault) => Err(fault),
+            };
         }
         let Some((salt, digest)) = self.octets.split_at_checked(SALT_BYTES) else {
-            return false;
+            return Ok(false);
         };
         let given = self.algorithm.digest(salt, password);
-        given.ct_eq(digest).into()
+        Ok(given.ct_eq(digest).into())
+    }
+
+    /// [`Self::check`], and not if it cannot be found out.
+    pub fn matches(&self, password: &[u8]) -> bool {
+        self.check(password).unwrap_or(false)
     }
 }
 

@@ -233,6 +233,9 @@ pub const EVENTS_WAITING_MAX: usize = 8192;
 /// Most spans that wait to be exported; further ones are lost.
 pub const SPANS_WAITING_MAX: usize = 8192;
 
+/// Most queues that a span names: their number is told, too.
+pub const SPAN_QUEUES_MAX: usize = 16;
+
 /// Most spans in one request to the collector.
 pub const SPANS_AT_ONCE: usize = 512;
 

@@ -14,7 +14,7 @@ use super::dedup::{Fresh, Look};
 use super::firehose::Party;
 use super::grants::Grants;
 use super::pause::{Pause, QuotaOf};
-use super::spans::Parent;
+use super::spans::{Destinations, Parent};
 use super::stats::{ConnectionStats, ExchangeTally};
 use super::vhost::{Topology, Vhost};
 use crate::auth::Actor;
@@ -271,7 +271,7 @@ impl Publisher {
         self.bytes += message.body_len() as u64;
         self.tally.count(self.last.targets.len());
         if self.last.targets.is_empty() {
-            self.tell_published(&message, Vec::new());
+            self.tell_published(&message, Destinations::default());
             return Routed::Nowhere;
         }
         let number = self.published - 1;
@@ -316,30 +316,30 @@ impl Publisher {
     /// Tells the spans of those messages of the batch that are sampled.
     #[cold]
     fn tell_routed(&self) {
-        let mut sampled: BTreeMap<u32, (&Message, Vec<String>)> = BTreeMap::new();
+        let mut sampled: BTreeMap<u32, (&Message, Destinations)> = BTreeMap::new();
         let targets = self.touched.iter();
         for target in targets.filter_map(|&number| self.targets.get(number as usize)) {
             for gathered in &target.messages {
                 if Parent::of(&gathered.message).is_none() {
                     continue;
                 }
-                let (_, queues) = sampled
+                let (_, routed) = sampled
                     .entry(gathered.number)
-                    .or_insert_with(|| (&gathered.message, Vec::new()));
+                    .or_insert_with(|| (&gathered.message, Destinations::default()));
                 // Nobody but the broker knows of an exchange's store.
                 if !target.queue.is_store {
-                    queues.push(target.queue.name.to_string());
+                    routed.add(&target.queue.name);
                 }
             }
         }
-        for (message, queues) in sampled.into_values() {
-            self.tell_published(message, queues);
+        for (message, routed) in sampled.into_values() {
+            self.tell_published(message, routed);
         }
     }
 
-    /// Tells the span of a message that has gone to these queues, if it is sampled.
+    /// Tells the span of a message that was routed, if it is sampled.
     #[cold]
-    fn tell_published(&self, message: &Message, queues: Vec<String>) {
+    fn tell_published(&self, message: &Message, routed: Destinations) {
         let Some(spans) = self.vhost.spans() else {
             return;
         };
@@ -348,7 +348,7 @@ impl Publisher {
         };
         let began_ns = self.stamped_ms.saturating_mul(1_000_000);
         let by = self.origin.as_ref().map(|(connection, _)| &**connection);
-        spans.published(parent, began_ns, self.vhost.name(), message, queues, by);
+        spans.published(parent, began_ns, self.vhost.name(), message, routed, by);
     }
 
     /// Writes the record of a message that goes the last route, and gathers it.
@@ -429,8 +429,11 @@ impl Publisher {
         self.published += 1;
         let taken = self.vhost.reply(message);
         if self.vhost.spans().is_some() {
-            let key = String::from_utf8_lossy(message.routing_key()).into_owned();
-            self.tell_published(message, taken.then_some(key).into_iter().collect());
+            let mut routed = Destinations::default();
+            if taken {
+                routed.add(&String::from_utf8_lossy(message.routing_key()));
+            }
+            self.tell_published(message, routed);
         }
         if self.tracing {
             let to = Name::from(String::from_utf8_lossy(message.routing_key()).as_ref());

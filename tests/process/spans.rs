@@ -184,6 +184,9 @@ async fn a_collector_gets_the_hops_of_a_sampled_message() {
     queues.sort_by_key(|queue| queue.to_string());
     assert_eq!(queues, [&json!("other"), &json!("q")]);
 
+    let count = attribute(routed, "warren.routed_queues.count");
+    assert_eq!(count, json!({ "intValue": "2" }));
+
     let delivered = of("q deliver");
     assert_eq!(delivered["parentSpanId"], PARENT);
     assert_eq!(delivered["kind"], 4);

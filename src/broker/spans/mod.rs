@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::Broker;
 use super::stats::ConnectionStats;
 use crate::base::counter::SharedCounter;
-use crate::base::limits::SPANS_WAITING_MAX;
+use crate::base::limits::{SPAN_QUEUES_MAX, SPANS_WAITING_MAX};
 use crate::base::{Name, clock};
 use crate::codec::{Properties, Property};
 use crate::message::Message;
@@ -145,6 +145,24 @@ pub struct Delivery<'a> {
     pub to: &'a ConnectionStats,
 }
 
+/// Where a message went.
+#[derive(Debug, Default)]
+pub(super) struct Destinations {
+    count: usize,
+    /// The first of them.
+    queues: Vec<String>,
+}
+
+impl Destinations {
+    /// One more queue.
+    pub(super) fn add(&mut self, queue: &str) {
+        self.count += 1;
+        if self.queues.len() < SPAN_QUEUES_MAX {
+            self.queues.push(queue.to_owned());
+        }
+    }
+}
+
 /// How spans fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanCounts {
@@ -186,14 +204,14 @@ impl Spans {
         }
     }
 
-    /// A sampled message has been routed to these queues.
+    /// A sampled message has been routed.
     pub(super) fn published(
         &self,
         parent: Parent,
         began_ns: u64,
         vhost: &Name,
         message: &Message,
-        queues: Vec<String>,
+        routed: Destinations,
         by: Option<&ConnectionStats>,
     ) {
         let exchange = String::from_utf8_lossy(message.exchange());
@@ -205,7 +223,8 @@ impl Spans {
         let span = Span::begin(parent, Kind::Server, began_ns)
             .of(&exchange, "publish", "send")
             .message(vhost, message)
-            .with("warren.routed_queues", Attribute::Texts(queues))
+            .number("warren.routed_queues.count", routed.count)
+            .with("warren.routed_queues", Attribute::Texts(routed.queues))
             .peer(by.map(ConnectionStats::peer));
         self.tell(span);
     }
@@ -253,5 +272,21 @@ impl Broker {
             exported: spans.exported.get(),
             dropped: spans.dropped.get(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_names_the_first_queues_and_counts_all() {
+        let mut routed = Destinations::default();
+        for number in 0..1000 {
+            routed.add(&number.to_string());
+        }
+        assert_eq!(routed.count, 1000);
+        assert_eq!(routed.queues.len(), SPAN_QUEUES_MAX);
+        assert_eq!(routed.queues.last().unwrap(), "15");
     }
 }
