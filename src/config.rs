@@ -5,9 +5,13 @@
 //! equal to the defaults here.
 
 mod auth_http;
+mod cautions;
 mod changes;
+mod faults;
 mod http;
+mod limit;
 mod listen;
+mod log;
 mod oauth2;
 mod throttle;
 mod tls;
@@ -18,6 +22,7 @@ use std::sync::Arc;
 
 pub use auth_http::HttpAuthSettings;
 pub use changes::Change;
+pub use limit::Limit;
 pub use listen::{Endpoint, Listen};
 pub use oauth2::OAuth2Settings;
 pub use throttle::Throttle;
@@ -190,16 +195,6 @@ pub struct Alarms {
     pub disk_free_limit: Limit,
 }
 
-/// An amount, in TOML an integer of octets or a fraction such as `0.6` of the memory there is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Limit {
-    /// Octets.
-    Bytes(u64),
-    /// A part of the machine's memory, or of the control group's if that is less.
-    Fraction(f64),
-}
-
 /// Logging in, and the user that a new data directory has.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -278,7 +273,7 @@ impl Default for Alarms {
     }
 }
 
-/// What the node may hold at most; below 0 is no limit.
+/// What the node may hold at most; -1 is no limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodeLimits {
@@ -306,32 +301,26 @@ impl Default for NodeLimits {
     }
 }
 
-impl Limit {
-    /// It in octets, of a machine with `memory_bytes`.
-    pub fn bytes(self, memory_bytes: u64) -> u64 {
-        match self {
-            Limit::Bytes(bytes) => bytes,
-            Limit::Fraction(part) => (memory_bytes as f64 * part) as u64,
-        }
-    }
-
-    fn check(self, key: &'static str, most: f64) -> Result<(), ConfigError> {
-        match self {
-            Limit::Fraction(part) if !(0.0..=most).contains(&part) => {
-                Err(ConfigError::OutOfRange {
-                    key,
-                    value: format!("{part:?}"),
-                    reason: format!(
-                        "must be a fraction from 0.0 to {most:?}, or a number of octets"
-                    ),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 impl NodeLimits {
+    /// -1 is no limit; what is below is surely something else meant.
+    fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("limits.connections", self.connections),
+            ("limits.channels", self.channels),
+            ("limits.consumers_per_channel", self.consumers_per_channel),
+            ("limits.queues", self.queues),
+            ("limits.exchanges", self.exchanges),
+        ];
+        match limits.into_iter().find(|(_, limit)| *limit < -1) {
+            None => Ok(()),
+            Some((key, limit)) => Err(ConfigError::OutOfRange {
+                key,
+                value: limit.to_string(),
+                reason: "must be 0 or more, or -1 for no limit".to_owned(),
+            }),
+        }
+    }
+
     /// Those that are counted for the whole node.
     pub fn of_node(&self) -> auth::Limits {
         let mut limits = auth::Limits::default();
@@ -383,12 +372,12 @@ pub enum ConfigError {
         reason: String,
     },
     /// The file is not TOML, has an unknown key, or a value of the wrong type.
-    #[error("{path}:{line}: {reason}")]
+    #[error("{path}{}: {reason}", faults::at_line(.line))]
     Invalid {
         /// The file.
         path: String,
-        /// The line, from 1.
-        line: usize,
+        /// The line, from 1, unless it is about something that is not there.
+        line: Option<usize>,
         /// What is wrong there.
         reason: String,
     },
@@ -417,21 +406,28 @@ impl Config {
 
     /// Parses the text of a file that errors call `path`.
     pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
-        let config: Config = toml::from_str(text).map_err(|e| {
-            let at = e.span().map_or(0, |span| span.start);
-            let before = text.get(..at).unwrap_or(text);
-            ConfigError::Invalid {
-                path: path.to_owned(),
-                line: before.matches('\n').count() + 1,
-                reason: e.message().replace('\n', " "),
-            }
-        })?;
-        config.check().map_err(|fault| located(fault, text, path))?;
+        let config: Config =
+            toml::from_str(text).map_err(|fault| faults::unreadable(&fault, text, path))?;
+        let located = |fault| faults::located(fault, text, path);
+        config.check().map_err(located)?;
         Ok(config)
     }
 
     /// Holds each value against its range.
     pub fn check(&self) -> Result<(), ConfigError> {
+        log::check(&self.log).map_err(|reason| ConfigError::OutOfRange {
+            key: "log",
+            value: format!("{:?}", self.log),
+            reason,
+        })?;
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(ConfigError::OutOfRange {
+                key: "data_dir",
+                value: "\"\"".to_owned(),
+                reason: "must name a directory".to_owned(),
+            });
+        }
+        self.limits.check()?;
         let Amqp {
             frame_max_bytes,
             channel_max,
@@ -523,7 +519,7 @@ impl Config {
         {
             return Err(ConfigError::OutOfRange {
                 key: "tracing.otlp_endpoint",
-                value: "\"\"".to_owned(),
+                value: auth_http::hidden(collector),
                 reason: reason.to_owned(),
             });
         }
@@ -556,20 +552,6 @@ fn range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), Con
         value: value.to_string(),
         reason,
     })
-}
-
-/// Adds file and line to the fault of a value: every key's last part occurs in one table only.
-fn located(fault: ConfigError, text: &str, path: &str) -> ConfigError {
-    let ConfigError::OutOfRange { key, .. } = &fault else {
-        return fault;
-    };
-    let name = key.rsplit('.').next().unwrap_or(key);
-    let sets = |line: &str| line.split('#').next().is_some_and(|l| l.contains(name));
-    ConfigError::Invalid {
-        path: path.to_owned(),
-        line: text.lines().position(sets).map_or(1, |at| at + 1),
-        reason: fault.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -666,7 +648,7 @@ mod tests {
         let fault = read("[\"http\"]", &all[..3].concat()).unwrap_err();
         assert_eq!(
             fault,
-            "w.toml:1: auth.http.topic_path = \"\": the backend http needs it"
+            "w.toml:3: auth.http.topic_path = \"\": the backend http needs it"
         );
         for wrong in [
             "",
@@ -703,6 +685,109 @@ mod tests {
                 "{fault}"
             );
             assert!(!fault.contains("s3cret"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn faults_name_the_key_and_the_value() {
+        let fault = |text: &str| Config::parse(text, "w.toml").unwrap_err().to_string();
+        for (text, expected) in [
+            (
+                "[throttle]\nexempt = [\"::1/128\", \"10.0.0.0/33\"]",
+                "w.toml:2: throttle.exempt = \"10.0.0.0/33\": must be a network, such as 10.0.0.0/8 or ::1/128",
+            ),
+            (
+                "[amqp]\nchannel_max = 70000",
+                "w.toml:2: amqp.channel_max = 70000: invalid value: integer `70000`, expected a number from 0 to 65535",
+            ),
+            (
+                "[alarms]\nmemory_watermark = \"60%\"",
+                "w.toml:2: alarms.memory_watermark = \"60%\": invalid type: string \"60%\", \
+                 expected a number of octets, or a fraction such as 0.6, without a unit",
+            ),
+            (
+                "# log = 1\n[throttle]\nfailed_logins_free = 1\n[tls]\nverify = \"none\"\n[limits]\nconnections = -2",
+                "w.toml:7: limits.connections = -2: must be 0 or more, or -1 for no limit",
+            ),
+            (
+                "amqp.heartbeat_s = 1\n[tls]\nlisten = [\"127.0.0.1:5671\"]",
+                "w.toml:2: tls.cert_file = \"\": a TLS listener needs it",
+            ),
+            (
+                "[tls]\nversions = []",
+                "w.toml:2: tls.versions = []: needs at least one",
+            ),
+            (
+                "data_dir = \"\"",
+                "w.toml:1: data_dir = \"\": must name a directory",
+            ),
+        ] {
+            assert_eq!(fault(text), expected);
+        }
+        let network = "listen = [{ address = \"127.0.0.1:1\", allow = [\"localhost\"] }]";
+        let line = fault(network);
+        assert!(
+            line.starts_with("w.toml:1: listen.allow = \"localhost\": must be a network"),
+            "{line}"
+        );
+        let secret =
+            fault("auth.backends = [\"http\"]\n[auth.http]\nuser_path = \"http://u:s3cret@a\"");
+        assert!(
+            secret.starts_with("w.toml:3: auth.http.user_path = \"***\": "),
+            "{secret}"
+        );
+        let password = fault("auth.default_password = 1234");
+        assert!(!password.contains("= 1234"), "{password}");
+        let tls = "[tls]\nlisten = [\"127.0.0.1:1\"]\ncert_file = \"c\"\nkey_file = \"k\"\n";
+        let login = fault(&format!("{tls}login_from = \"common_name\""));
+        assert!(
+            login.starts_with("w.toml:5: tls.login_from = \"common_name\": "),
+            "{login}"
+        );
+        let absent = Config::parse("auth.backends = [\"oauth2\"]", "w.toml").unwrap_err();
+        assert!(
+            absent
+                .to_string()
+                .starts_with("w.toml: oauth2.resource_server_id"),
+            "{absent}"
+        );
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_no_filter() {
+        let read = |log: &str| Config::parse(&format!("\nlog = {log:?}"), "w.toml");
+        for right in [
+            "info",
+            "WARN",
+            "off",
+            "3",
+            "warn,warren::amqp=debug",
+            "warren::store",
+            "error,audit=info",
+        ] {
+            assert!(read(right).is_ok(), "{right}");
+        }
+        for wrong in ["warning", "inof", "info,verbose", "", "warren=loud"] {
+            let fault = read(wrong).unwrap_err().to_string();
+            assert!(fault.starts_with("w.toml:2: log = "), "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told() {
+        let told = |text: &str| Config::parse(text, "w.toml").unwrap().cautions();
+        assert!(Config::default().cautions().is_empty());
+        for (text, key) in [
+            ("[auth]\ndefault_tags = [\"admin\"]", "auth.default_tags"),
+            ("[tls]\ncert_file = \"/nosuch\"", "tls.cert_file"),
+            (
+                "[tls]\nlisten = [\"127.0.0.1:1\"]\ncert_file = \"c\"\nkey_file = \"k\"\ncrl_file = \"/nosuch\"",
+                "tls.crl_file",
+            ),
+        ] {
+            let cautions = told(text);
+            assert_eq!(cautions.len(), 1, "{cautions:?}");
+            assert!(cautions[0].starts_with(key), "{cautions:?}");
         }
     }
 

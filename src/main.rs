@@ -28,7 +28,7 @@ struct Flags {
     config: Option<PathBuf>,
 
     /// Directory for messages and metadata, created if missing [default: warren-data]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, env = "WARREN_DATA_DIR")]
     data_dir: Option<PathBuf>,
 
     /// Address or unix:PATH to listen on for AMQP, may be given several times [default: 127.0.0.1:5672]

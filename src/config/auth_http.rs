@@ -85,7 +85,7 @@ impl HttpAuthSettings {
         for (key, path) in paths.into_iter().take(needed) {
             check_address(path).map_err(|reason| ConfigError::OutOfRange {
                 key,
-                value: "\"\"".to_owned(),
+                value: hidden(path),
                 reason: reason.to_owned(),
             })?;
         }
@@ -104,12 +104,20 @@ impl HttpAuthSettings {
     }
 }
 
-/// The value is not told: it may hold what should not have been written there.
+/// An address as it is told in a fault: it may hold what should not have been written there.
+pub(super) fn hidden(address: &str) -> String {
+    match address {
+        "" => "\"\"".to_owned(),
+        _ => "\"***\"".to_owned(),
+    }
+}
+
+/// The value is not told, see [`hidden`].
 pub(super) fn check_address(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("the backend http needs it");
     }
-    let url = Url::parse(path).map_err(|_| "must be an address")?;
+    let url = Url::parse(path).map_err(|_| "must be an address, as http://HOST/PATH")?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("must begin with http:// or https:// and a host");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, auth_http};
 use crate::auth::{KeySource, OAuth2, TokenRules};
 
 /// See the module. Used if `auth.backends` names it.
@@ -82,6 +82,13 @@ impl OAuth2Settings {
                 "oauth2.jwks_file",
                 "the backend oauth2 needs either it or jwks_url",
             );
+        }
+        if !has_file && let Err(reason) = auth_http::check_address(&self.jwks_url) {
+            return Err(ConfigError::OutOfRange {
+                key: "oauth2.jwks_url",
+                value: auth_http::hidden(&self.jwks_url),
+                reason: reason.to_owned(),
+            });
         }
         Ok(())
     }

@@ -115,6 +115,9 @@ impl Tls {
             })
         };
         let absent = |path: &PathBuf| path.as_os_str().is_empty();
+        if self.versions.is_empty() {
+            return fault("tls.versions", "[]".into(), "needs at least one");
+        }
         if self.listen.is_empty() {
             return Ok(());
         }
@@ -123,9 +126,6 @@ impl Tls {
         }
         if absent(&self.key_file) {
             return fault("tls.key_file", "\"\"".into(), "a TLS listener needs it");
-        }
-        if self.versions.is_empty() {
-            return fault("tls.versions", "[]".into(), "needs at least one");
         }
         if self.verify == Verify::Peer && absent(&self.ca_file) {
             return fault(
@@ -144,7 +144,8 @@ impl Tls {
         if self.verify == Verify::None && self.login_from != LoginFrom::None {
             return fault(
                 "tls.login_from",
-                format!("{:?}", self.login_from),
+                // As it is written in the file.
+                serde_json::to_string(&self.login_from).unwrap_or_default(),
                 "needs verify = \"peer\": an unverified name is nobody's",
             );
         }

@@ -64,7 +64,56 @@ fn a_bad_log_filter_ends_with_2() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().to_str().unwrap();
     let line = complaint(&["--log", "warren=loud", "--data-dir", data], 2);
-    assert!(line.contains("log filter \"warren=loud\""), "{line}");
+    assert!(line.contains("log = \"warren=loud\""), "{line}");
+    let line = complaint(&["--log", "warning", "--data-dir", data], 2);
+    assert!(line.contains("\"warning\" is no level"), "{line}");
+    assert!(line.contains("error, warn, info"), "{line}");
+}
+
+#[test]
+fn the_data_directory_may_come_from_the_environment() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("far/below/data");
+    let mut command = warren();
+    command.env("WARREN_DATA_DIR", &data);
+    command.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--management",
+        "off",
+        "--metrics",
+        "off",
+    ]);
+    let broker = Broker::run(command);
+    broker.stop();
+    assert!(data.join("FORMAT").is_file());
+}
+
+/// Bodies and password hashes are nobody else's, whatever the umask.
+#[test]
+fn what_the_broker_makes_is_for_its_own_user() {
+    use std::os::unix::fs::PermissionsExt as _;
+    fn check(path: &std::path::Path) {
+        let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{}", path.display());
+        if path.is_dir() && !path.ends_with("catalogue") {
+            for entry in std::fs::read_dir(path).unwrap() {
+                check(&entry.unwrap().path());
+            }
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("below/data");
+    Broker::start(&data).stop();
+    check(&dir.path().join("below"));
+
+    let there = dir.path().join("there");
+    std::fs::create_dir(&there).unwrap();
+    std::fs::set_permissions(&there, std::fs::Permissions::from_mode(0o750)).unwrap();
+    Broker::start(&there).stop();
+    let mode = there.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o750, "one that is there is left as it is");
 }
 
 #[test]
