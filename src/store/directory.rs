@@ -19,7 +19,7 @@ use super::catalogue::{CatalogueThread, Change, Keeper, Row, Rows, Table};
 use super::damage::Strictness;
 use super::error::StoreError;
 use super::format::file_name;
-use super::io::{Io, RealIo, create_directory};
+use super::io::{Io, RealIo, create_directories, create_directory, create_file};
 use super::log::Log;
 use super::options::{CATALOGUE_CHANNEL_BATCHES, Options};
 use super::recovery::{Found, scan, settle_tail};
@@ -45,7 +45,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the data directory, creating it if there is none (its parent must exist), and reads
+    /// Opens the data directory, creating it and what is missing above it if there is none, and reads
     /// what it holds. `describe` tells what is to be known of a message. Blocks for as long as the log
     /// behind the last checkpoint takes to read.
     ///
@@ -58,7 +58,7 @@ impl Store {
         describe: Describe,
     ) -> Result<(Store, Recovered), StoreError> {
         let failed = |error| StoreError::io("create", directory, error);
-        create_directory(directory).map_err(failed)?;
+        create_directories(directory).map_err(failed)?;
         let lock = lock(directory)?;
         let catalogue_path = directory.join("catalogue");
         let log_path = directory.join("log");
@@ -321,7 +321,7 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// Takes the directory for this process, until the file is closed.
 pub(super) fn lock(directory: &Path) -> Result<File, StoreError> {
     let path = directory.join("warren.lock");
-    let file = File::create(&path).map_err(|error| StoreError::io("create", &path, error))?;
+    let file = create_file(&path).map_err(|error| StoreError::io("create", &path, error))?;
     let give_up = Instant::now() + LOCK_PATIENCE;
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -382,7 +382,7 @@ pub(super) fn write_format(directory: &Path) -> Result<(), StoreError> {
     let path = directory.join("FORMAT");
     let temporary = directory.join("FORMAT.new");
     let written = (|| {
-        let mut file = File::create(&temporary)?;
+        let mut file = create_file(&temporary)?;
         writeln!(file, "{FORMAT}")?;
         file.sync_all()?;
         std::fs::rename(&temporary, &path)?;

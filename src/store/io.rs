@@ -3,9 +3,9 @@
 //! Owns the two traits and their real implementation. Everything the log does to a disk goes
 //! through here, so that a test can tear a write, fail a sync or cut the power (`sim.rs`).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,12 +69,7 @@ impl RealIo {
     /// `name` once all of it is on disk.
     fn put(&self, draft: &str, name: &str, content: &[u8]) -> io::Result<File> {
         let draft = self.path.join(draft);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&draft)?;
+        let file = create_file(&draft)?;
         file.write_all_at(content, 0)?;
         file.sync_all()?;
         std::fs::rename(&draft, self.path.join(name))?;
@@ -83,9 +78,31 @@ impl RealIo {
     }
 }
 
+/// Messages and password hashes are for the broker's own user only, whatever its umask.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// Creates a file, or empties it, to be read and written.
+pub(crate) fn create_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true);
+    options.mode(FILE_MODE).open(path)
+}
+
+/// Creates `path` with all that is missing above it, durably.
+pub(crate) fn create_directories(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent()
+        && !parent.as_os_str().is_empty()
+        && !parent.exists()
+    {
+        create_directories(parent)?;
+    }
+    create_directory(path)
+}
+
 /// Creates `path` unless it exists, and syncs the directory that names it.
 pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
-    match std::fs::create_dir(path) {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(error),

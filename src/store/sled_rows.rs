@@ -23,7 +23,7 @@ use crate::base::LogPos;
 use super::catalogue::{Change, Row, Rows, Table};
 use super::error::StoreError;
 use super::format::Cursor;
-use super::io::{RealIo, create_directory, sync_parent};
+use super::io::{RealIo, create_directory, create_file, sync_parent};
 use super::rows_file::{self, RowsFile};
 
 const LEAF_FANOUT: usize = 64;
@@ -163,7 +163,7 @@ impl Drop for SledRows {
         }
         drop(self.db.take());
         // Without the mark the next start builds it anew, which is slower and as good.
-        let marked = sync_files(&self.path).and_then(|()| File::create(mark(&self.path)));
+        let marked = sync_files(&self.path).and_then(|()| create_file(&mark(&self.path)));
         let synced = marked.and_then(|mark| mark.sync_all());
         if let Err(error) = synced.and_then(|()| sync_parent(&self.path)) {
             tracing::warn!(%error, "the catalogue is closed, but cannot be marked so");

@@ -1,6 +1,8 @@
 //! Queues, exchanges, bindings, connections, channels, consumers, and definitions.
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 
 use serde_json::Value;
 
@@ -92,7 +94,7 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
                 "-" => std::io::stdout().lock().write_all(text.as_bytes())?,
                 path => {
                     output.intro(&format!("Exporting definitions to {path}"));
-                    std::fs::write(path, text)?;
+                    write_private(path, text.as_bytes())?;
                 }
             }
         }
@@ -109,6 +111,14 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Writes a file that only its owner can read: definitions hold password hashes. One that is there stays as readable
+/// as it is.
+fn write_private(path: &str, content: &[u8]) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(content)
 }
 
 async fn close(context: &Context<'_>, name: &str, reason: &str) -> Result<(), Fault> {
