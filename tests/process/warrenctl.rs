@@ -78,6 +78,11 @@ fn a13_the_operator_of_the_machine_needs_no_password() {
     let definitions = at.join("definitions.json");
     let file = definitions.to_str().unwrap();
     told(at, &["export_definitions", file]);
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = definitions.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "there are hashes in it");
+    }
     told(at, &["delete_user", "app"]);
     told(at, &["import_definitions", file]);
     assert!(told(at, &["list_users"]).contains("app\t"));
@@ -104,6 +109,37 @@ fn exit_codes_say_what_went_wrong() {
         code(at, &["--user", "guest", "--password", "wrong", "ping"]),
         Some(77)
     );
+    drop(broker);
+}
+
+/// Runs a command whose output nobody reads.
+fn unread(dir: &Path, arguments: &[&str]) -> Output {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warrenctl"));
+    command.arg("--data-dir").arg(dir).args(arguments);
+    command.stdout(writer).output().unwrap()
+}
+
+#[test]
+fn a_closed_pipe_is_no_fault() {
+    let dir = TempDir::new().unwrap();
+    let at = dir.path();
+    let broker = broker(at);
+    for arguments in [
+        &["completion", "bash"][..],
+        &["man_page"],
+        &["list_exchanges"],
+        &["list_exchanges", "--formatter", "csv"],
+        &["list_users", "--formatter", "json"],
+        &["export_definitions", "-"],
+        &["top", "--count", "1"],
+    ] {
+        let output = unread(at, arguments);
+        let faults = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {faults}");
+        assert!(faults.is_empty(), "{arguments:?}: {faults}");
+    }
     drop(broker);
 }
 

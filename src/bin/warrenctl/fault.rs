@@ -39,6 +39,11 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Nobody reads the output any more.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Fault::Local(fault) if fault.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Fault::Usage(_) => USAGE,

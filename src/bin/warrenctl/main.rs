@@ -32,6 +32,8 @@ fn main() -> ExitCode {
     };
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads has seen enough, as `head`.
+        Err(fault) if fault.is_closed_pipe() => ExitCode::SUCCESS,
         Err(fault) => {
             let _ = writeln!(std::io::stderr(), "Error: {fault}");
             ExitCode::from(fault.exit_code())

@@ -75,10 +75,11 @@ impl Output {
             Formatter::Csv => {
                 let mut csv = csv::Writer::from_writer(out);
                 if self.shows_headers() {
-                    csv.write_record(columns)?;
+                    csv.write_record(columns).map_err(csv_fault)?;
                 }
                 for row in &rows {
-                    csv.write_record(columns.iter().map(|c| plain(&of(row, c))))?;
+                    let fields = columns.iter().map(|c| plain(&of(row, c)));
+                    csv.write_record(fields).map_err(csv_fault)?;
                 }
                 csv.flush()
             }
@@ -114,6 +115,14 @@ impl Output {
 
     fn shows_headers(&self) -> bool {
         self.headers && !self.silent
+    }
+}
+
+/// The system's fault, of whose kind the library makes none.
+fn csv_fault(fault: csv::Error) -> io::Error {
+    match fault.into_kind() {
+        csv::ErrorKind::Io(fault) => fault,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 

@@ -11,7 +11,7 @@ mod top;
 mod users;
 mod vhosts;
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
 
 use clap::CommandFactory;
 use serde_json::{Map, Value};
@@ -34,8 +34,10 @@ pub(crate) async fn run(args: &Args) -> Result<(), Fault> {
     match &args.command {
         Command::Completion { shell } => {
             let mut command = Args::command();
-            clap_complete::generate(*shell, &mut command, "warrenctl", &mut io::stdout());
-            return Ok(());
+            // Into memory first: what generates it panics over an output that fails.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command, "warrenctl", &mut script);
+            return Ok(io::stdout().lock().write_all(&script)?);
         }
         Command::ManPage => {
             return Ok(clap_mangen::Man::new(Args::command()).render(&mut io::stdout())?);
