@@ -20,7 +20,7 @@ use crate::base::AmqpError;
 use crate::base::limits::{SHUTDOWN_GRACE, SPANS_GRACE};
 use crate::broker::definitions::{Progress, Scope};
 use crate::broker::{Broker, INTERNAL_USER, OpenError};
-use crate::config::{Config, Endpoint, InForce};
+use crate::config::{self, Config, Endpoint, InForce};
 use crate::management::HttpServers;
 use crate::net::{ListenError, Listeners};
 use reload::Followers;
@@ -35,7 +35,7 @@ pub enum ServerError {
         /// Which, and why.
         fault: ListenError,
         /// What to do about it.
-        hint: &'static str,
+        hint: String,
     },
     /// The data directory can't be used.
     #[error(transparent)]
@@ -66,15 +66,19 @@ pub fn run(config: Config, source: &dyn Source) -> Result<(), ServerError> {
 }
 
 async fn serve(config: Config, source: &dyn Source) -> Result<(), ServerError> {
+    for caution in config.cautions() {
+        warn!("{caution}");
+    }
     let mut stop = StopSignal::new().map_err(ServerError::Runtime)?;
     survive_file_size_limit().map_err(ServerError::Runtime)?;
     // From now on it does not end the process; one that comes early waits until the broker serves.
     let mut hang_up = signal(SignalKind::hangup()).map_err(ServerError::Runtime)?;
     // Before recovery, which may take long: a port in use is told at once.
-    let listeners = Listeners::bind(&config.listen, &config.tls).map_err(listen_fault)?;
+    let listeners = Listeners::bind(&config.listen, &config.tls)
+        .map_err(|fault| listen_fault(fault, &config))?;
     let http = HttpServers::bind(&config).map_err(|(address, source)| {
         let address = Endpoint::Tcp(address);
-        listen_fault(ListenError::Socket { address, source })
+        listen_fault(ListenError::Socket { address, source }, &config)
     })?;
     let broker = Arc::new(Broker::open(&config)?);
     load_definitions(&broker, &config.load_definitions)?;
@@ -162,20 +166,40 @@ async fn serve(config: Config, source: &dyn Source) -> Result<(), ServerError> {
     Ok(())
 }
 
-fn listen_fault(fault: ListenError) -> ServerError {
+fn listen_fault(fault: ListenError, config: &Config) -> ServerError {
     let hint = match &fault {
         ListenError::Socket { address, source } => match (source.kind(), address) {
             (io::ErrorKind::AddrInUse, _) => {
-                " (is another broker running? choose another with --listen)"
+                let flag = flag_of(address, config);
+                format!(" (is another broker running? choose another with {flag})")
             }
             (io::ErrorKind::PermissionDenied, Endpoint::Tcp(_)) => {
-                " (ports below 1024 need privileges)"
+                " (ports below 1024 need privileges)".to_owned()
             }
-            _ => "",
+            _ => String::new(),
         },
-        ListenError::Tls(_) => "",
+        ListenError::Tls(_) => String::new(),
     };
     ServerError::Listen { fault, hint }
+}
+
+/// The flag by which an address was chosen. One that was chosen twice is in use when it is bound the second time:
+/// that is the last of these, which are in the order of binding.
+fn flag_of(address: &Endpoint, config: &Config) -> &'static str {
+    let is_http = |chosen: config::Address| match address {
+        Endpoint::Tcp(address) => chosen.get() == Some(*address),
+        Endpoint::Unix(_) => false,
+    };
+    if is_http(config.metrics.listen) {
+        return "--metrics";
+    }
+    if is_http(config.management.listen) {
+        return "--management";
+    }
+    match config.tls.listen.iter().any(|listen| listen.at == *address) {
+        true => "--tls-listen",
+        false => "--listen",
+    }
 }
 
 /// Imports the definitions that the configuration names, before any client connects.

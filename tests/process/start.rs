@@ -9,6 +9,20 @@ use crate::support::Broker;
 use crate::{complaint, complaint_of};
 
 #[test]
+fn a_port_in_use_by_a_flag_of_its_own() {
+    let dir = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    for (flag, other) in [("--management", "--metrics"), ("--metrics", "--management")] {
+        let own = ["--listen", "127.0.0.1:0", flag, &address, other, "off"];
+        let line = complaint(&[&own[..], &["--data-dir", data]].concat(), 1);
+        assert!(line.ends_with(&format!("with {flag})")), "{line}");
+    }
+}
+
+#[test]
 fn a_port_in_use() {
     let dir = TempDir::new().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

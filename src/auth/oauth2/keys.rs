@@ -51,6 +51,11 @@ impl Keys {
         }
     }
 
+    /// Whether no set was ever read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.load().is_empty()
+    }
+
     /// The key with this id; without an id the only one there is of its family.
     pub(super) fn find(&self, id: Option<&str>, family: AlgorithmFamily) -> Option<DecodingKey> {
         let keys = self.current.load();

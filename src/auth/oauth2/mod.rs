@@ -159,7 +159,10 @@ impl OAuth2 {
     pub async fn keep_fresh(&self) {
         loop {
             if let Err(fault) = self.refresh().await {
-                warn!(%fault, "the keys read before stay in use");
+                match self.keys.is_empty() {
+                    true => warn!(%fault, "no keys yet: every token is refused"),
+                    false => warn!(%fault, "the keys read before stay in use"),
+                }
             }
             tokio::time::sleep(self.refresh_every).await;
         }
