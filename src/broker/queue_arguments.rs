@@ -164,7 +164,8 @@ const KNOWN: &[Known] = &[
     quorum("x-quorum-initial-group-size"),
     quorum("x-max-in-memory-length").limit(0, i64::MAX, "maximum memory in bytes"),
     quorum("x-max-in-memory-bytes").limit(0, i64::MAX, "maximum memory in bytes"),
-    quorum("x-queue-leader-locator").default(Check::OneOf(LOCATORS), "queue leader locator value"),
+    // 3.10: quorum queues only.
+    both("x-queue-leader-locator").default(Check::OneOf(LOCATORS), "queue leader locator value"),
     stream("x-max-age"),
     stream("x-stream-max-segment-size-bytes"),
     stream("x-stream-filter-size-bytes"),
@@ -614,6 +615,11 @@ mod tests {
             of_quorum.ends_with("of queue type rabbit_quorum_queue"),
             "{of_quorum}"
         );
+        let locator = ("x-queue-leader-locator", Value::LongStr(b"balanced"));
+        for kind in [b"classic".as_slice(), b"quorum"] {
+            let table = table(&[("x-queue-type", Value::LongStr(kind)), locator]);
+            assert!(read(&table, AT).is_ok());
+        }
         let of_classic = fault(&[("x-max-age", Value::LongStr(b"1D"))]);
         assert!(
             of_classic.ends_with("of queue type rabbit_classic_queue"),
