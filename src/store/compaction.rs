@@ -143,6 +143,11 @@ impl Copies {
 
 impl Drop for Copies {
     fn drop(&mut self) {
-        self.log.release_all(self.pairs.iter().map(|(_, new)| *new));
+        let same = |a: &(LogPos, LogPos), b: &(LogPos, LogPos)| a.1.segment() == b.1.segment();
+        for run in self.pairs.chunk_by(same) {
+            if let Some((_, new)) = run.first() {
+                self.log.unhold_many(new.segment(), run.len() as u64);
+            }
+        }
     }
 }

@@ -65,6 +65,11 @@ impl Log {
         shared.spill.append(batch, shared.options.segment_bytes)
     }
 
+    /// Whether [`Log::spill`] would take something: if not, nobody need gather it.
+    pub fn takes_spill(&self) -> bool {
+        self.shared.spill.takes()
+    }
+
     /// An empty batch, in a used buffer if there is one.
     pub fn batch(&self) -> Batch {
         let buffer = self.shared.pool.lock().pop();
@@ -192,6 +197,20 @@ impl Log {
         match LogPos::new(segment, 0).is_spilled() {
             true => self.shared.spill.hold(segment, count),
             false => self.shared.segments.hold(segment, count),
+        }
+    }
+
+    /// Gives back the hold on `count` messages of `segment` that their copier had, and no queue.
+    pub(crate) fn unhold_many(&self, segment: u32, count: u64) {
+        let gains = match LogPos::new(segment, 0).is_spilled() {
+            true => {
+                let spared_bytes = self.shared.sparse_spill_from_bytes();
+                self.shared.spill.unhold(segment, count, spared_bytes)
+            }
+            false => self.shared.segments.unhold(segment, count),
+        };
+        if gains {
+            self.shared.due.soon();
         }
     }
 

@@ -156,11 +156,12 @@ impl Reader {
     /// Up to `bytes` octets from `pos` on.
     fn window(&mut self, pos: LogPos, mut bytes: usize) -> Result<Window, ReadError> {
         if let Some(spill) = self.spill.as_ref().filter(|_| pos.is_spilled()) {
-            match spill.find(pos) {
-                Place::Memory(start, octets) => {
-                    let offset = start.offset();
+            match spill.find(pos, bytes) {
+                Place::Memory(octets) => {
+                    let offset = pos.offset();
                     return Ok(Window { offset, octets });
                 }
+                Place::Gone => return Err(ReadError::io(pos, io::ErrorKind::NotFound.into())),
                 Place::File(end) => bytes = bytes.min(end.saturating_sub(pos.offset()) as usize),
             }
         }

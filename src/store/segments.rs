@@ -86,6 +86,24 @@ impl Segments {
         }
     }
 
+    /// As if `count` messages of `segment` had never been held: who holds them now was counted besides. True if
+    /// that emptied the segment.
+    pub(crate) fn unhold(&self, segment: u32, count: u64) -> bool {
+        let by_id = self.by_id.read();
+        let Some(entry) = by_id.get(&segment) else {
+            debug_assert!(false, "copies in segment {segment}, which is gone");
+            return false;
+        };
+        // Before they can be found to be released, or the segment would look sparse.
+        entry.total.fetch_sub(count, Ordering::Relaxed);
+        let before = entry.live.fetch_sub(count, Ordering::AcqRel);
+        debug_assert!(
+            before >= count,
+            "segment {segment}: gave back more than it holds"
+        );
+        before == count && segment < self.active.load(Ordering::Acquire)
+    }
+
     /// `count` queues need the messages of `segment` no longer. True if that emptied a segment, or left
     /// it half empty.
     pub(crate) fn release(&self, segment: u32, count: u64) -> bool {
@@ -204,6 +222,26 @@ impl Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_that_are_all_held_do_not_make_a_segment_sparse() {
+        let segments = Segments::default();
+        segments.activate(1);
+        segments.add(1, 10, None);
+        segments.hold(1, 9);
+        assert!(!segments.unhold(1, 10));
+        segments.activate(2);
+        segments.close(1, 1000);
+        assert_eq!(segments.totals(), (2, 9));
+        assert_eq!(segments.sparse_before(2), []);
+        assert!(!segments.release(1, 4));
+        assert!(segments.release(1, 1), "4 of 9");
+        assert_eq!(segments.sparse_before(2).len(), 1);
+        segments.add(2, 3, None);
+        segments.activate(3);
+        assert!(segments.unhold(2, 3), "nobody wanted them");
+        assert_eq!(segments.empty_before(3), [2]);
+    }
 
     #[test]
     fn a_segment_goes_wherever_it_stands() {

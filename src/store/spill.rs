@@ -22,6 +22,7 @@ use crate::base::LogPos;
 
 use super::batch::{Batch, RecordOffset};
 use super::compaction::Sparse;
+use super::format::{Cursor, RECORD_HEADER_BYTES};
 use super::io::{Io, IoFile};
 use super::shared::Shared;
 
@@ -59,6 +60,12 @@ struct State {
     pending: VecDeque<Unwritten>,
     /// By their segments, as in a position.
     segments: BTreeMap<u32, Held>,
+    /// About how many octets of them nobody needs.
+    idle_bytes: u64,
+    /// Of how many at most half is held.
+    sparse: usize,
+    /// It was said that there is enough to gain by copying.
+    told: bool,
     /// Segments whose files are to be deleted.
     doomed: Vec<u32>,
     /// The same that could not be; tried again with the next ones.
@@ -92,7 +99,7 @@ struct Held {
 
 impl Held {
     fn is_sparse(&self) -> bool {
-        self.live <= self.total / 2
+        self.total > 0 && self.live <= self.total / 2
     }
 
     /// About how many octets nobody needs.
@@ -103,8 +110,29 @@ impl Held {
 }
 
 impl State {
-    fn idle_bytes(&self) -> u64 {
-        self.segments.values().map(Held::idle_bytes).sum()
+    /// Changes what a segment holds, and the sums with it. `None` if there is no such segment.
+    fn change<T>(&mut self, segment: u32, change: impl FnOnce(&mut Held) -> T) -> Option<T> {
+        let held = self.segments.get_mut(&segment)?;
+        let (idle_bytes, was_sparse) = (held.idle_bytes(), held.is_sparse());
+        let value = change(held);
+        self.idle_bytes = self.idle_bytes.saturating_sub(idle_bytes) + held.idle_bytes();
+        self.sparse = self.sparse.saturating_sub(was_sparse.into()) + usize::from(held.is_sparse());
+        Some(value)
+    }
+
+    fn remove(&mut self, segment: u32) {
+        if let Some(held) = self.segments.remove(&segment) {
+            self.idle_bytes = self.idle_bytes.saturating_sub(held.idle_bytes());
+            self.sparse = self.sparse.saturating_sub(held.is_sparse().into());
+        }
+    }
+
+    /// Whether it is time to say that there is enough to gain: once when it comes to that, and each time when
+    /// another segment is `newly_sparse`.
+    fn is_time(&mut self, newly_sparse: bool, idle_max_bytes: u64) -> bool {
+        let enough = self.sparse > 0 && self.idle_bytes > idle_max_bytes;
+        let told = std::mem::replace(&mut self.told, enough);
+        enough && (newly_sparse || !told)
     }
 }
 
@@ -121,10 +149,12 @@ impl Spilled {
 
 /// Where a record is.
 pub(crate) enum Place {
-    /// In memory: the batch it is in, and where that begins.
-    Memory(LogPos, Bytes),
+    /// In memory: whole records, of which it is the first.
+    Memory(Bytes),
     /// In its segment's file, in which all before this offset can be read.
     File(u32),
+    /// Nowhere any more: nothing of its segment was held.
+    Gone,
 }
 
 /// The file that is written.
@@ -159,10 +189,12 @@ impl Spill {
         }
         let position = state.next;
         state.next = LogPos(position.0 + u64::from(bytes));
-        let held = state.segments.entry(position.segment()).or_default();
-        held.live += u64::from(batch.publications());
-        held.total += u64::from(batch.publications());
-        held.bytes = position.offset().saturating_add(bytes);
+        let publications = u64::from(batch.publications());
+        let _ = state.change(position.segment(), |held| {
+            held.live += publications;
+            held.total += publications;
+            held.bytes = position.offset().saturating_add(bytes);
+        });
         let batch = Arc::new(batch);
         state.pending.push_back(Unwritten { position, batch });
         self.pending_bytes
@@ -179,30 +211,50 @@ impl Spill {
         }
     }
 
-    /// `count` more queues hold messages of `segment`.
-    pub(crate) fn hold(&self, segment: u32, count: u64) {
-        if let Some(held) = self.state.lock().segments.get_mut(&segment) {
-            held.live += count;
-            held.total += count;
-        }
+    /// Whether it would take something now: nobody need gather what it refuses.
+    pub(crate) fn takes(&self) -> bool {
+        self.io.get().is_some() && !self.stuck.load(Ordering::Acquire)
     }
 
-    /// `count` queues need the messages of `segment` no longer. True if that left it half empty, and more than
-    /// `idle_max_bytes` lie idle.
+    /// `count` more queues hold messages of `segment`.
+    pub(crate) fn hold(&self, segment: u32, count: u64) {
+        let _ = self.state.lock().change(segment, |held| {
+            held.live += count;
+            held.total += count;
+        });
+    }
+
+    /// As if `count` messages of `segment` had never been held: who holds them now was counted besides.
+    pub(crate) fn unhold(&self, segment: u32, count: u64, idle_max_bytes: u64) -> bool {
+        self.let_go(segment, count, true, idle_max_bytes)
+    }
+
+    /// `count` queues need the messages of `segment` no longer. True if by now it is worth while to copy what is
+    /// left: more than `idle_max_bytes` lie idle, and another segment is half empty.
     pub(crate) fn release(&self, segment: u32, count: u64, idle_max_bytes: u64) -> bool {
+        self.let_go(segment, count, false, idle_max_bytes)
+    }
+
+    fn let_go(&self, segment: u32, count: u64, uncounted: bool, idle_max_bytes: u64) -> bool {
         let mut state = self.state.lock();
-        let Some(held) = state.segments.get_mut(&segment) else {
+        let changed = state.change(segment, |held| {
+            debug_assert!(held.live >= count, "released more than is held");
+            let was_sparse = held.is_sparse();
+            held.live = held.live.saturating_sub(count);
+            if uncounted {
+                held.total = held.total.saturating_sub(count);
+            }
+            (held.live, !was_sparse && held.is_sparse())
+        });
+        let Some((live, newly_sparse)) = changed else {
             debug_assert!(
-                false,
+                state.closed,
                 "released a message of a spilled segment that is gone"
             );
             return false;
         };
-        debug_assert!(held.live >= count, "released more than is held");
-        let was_sparse = held.is_sparse();
-        held.live = held.live.saturating_sub(count);
-        if held.live > 0 {
-            return !was_sparse && held.is_sparse() && state.idle_bytes() > idle_max_bytes;
+        if live > 0 {
+            return state.is_time(newly_sparse, idle_max_bytes);
         }
         if segment != state.next.segment() {
             self.doom(&mut state, segment);
@@ -227,7 +279,7 @@ impl Spill {
     /// Closed segments of which at most half is held, if more than `idle_max_bytes` lie idle: the sparsest first.
     pub(crate) fn sparse(&self, idle_max_bytes: u64) -> Vec<Sparse> {
         let state = self.state.lock();
-        if state.idle_bytes() <= idle_max_bytes {
+        if state.idle_bytes <= idle_max_bytes {
             return Vec::new();
         }
         let closed = state.segments.range(..state.next.segment());
@@ -243,22 +295,39 @@ impl Spill {
         sparse
     }
 
+    #[cfg(test)]
+    pub(crate) fn idle_bytes(&self) -> u64 {
+        self.state.lock().idle_bytes
+    }
+
+    /// That the running sums are those of the segments.
+    #[cfg(test)]
+    pub(crate) fn check_sums(&self) {
+        let state = self.state.lock();
+        let idle_bytes: u64 = state.segments.values().map(Held::idle_bytes).sum();
+        let sparse = state.segments.values().filter(|held| held.is_sparse());
+        assert_eq!(
+            (state.idle_bytes, state.sparse),
+            (idle_bytes, sparse.count())
+        );
+    }
+
     fn next_segment(&self, state: &mut State) {
         let before = state.next.segment();
         state.next = LogPos::new(before + 1, 0);
         state.segments.insert(before + 1, Held::default());
-        if state
-            .segments
-            .get(&before)
-            .is_none_or(|held| held.live == 0)
-        {
-            self.doom(state, before);
+        match state.segments.get(&before) {
+            Some(held) if held.live > 0 => {
+                // Only now it can be copied.
+                state.told &= !held.is_sparse();
+            }
+            _ => self.doom(state, before),
         }
     }
 
     /// Nothing of a segment is needed.
     fn doom(&self, state: &mut State, segment: u32) {
-        state.segments.remove(&segment);
+        state.remove(segment);
         state.doomed.push(segment);
         let mut bytes = 0;
         state.pending.retain(|unwritten| {
@@ -276,17 +345,23 @@ impl Spill {
         }
     }
 
-    /// Where the record at `pos` is.
-    pub(crate) fn find(&self, pos: LogPos) -> Place {
+    /// Where the record at `pos` is. From memory come about `bytes` octets, and that record in any case.
+    pub(crate) fn find(&self, pos: LogPos, bytes: usize) -> Place {
         let state = self.state.lock();
+        if !state.segments.contains_key(&pos.segment()) {
+            return Place::Gone;
+        }
         let at = state.pending.partition_point(|batch| batch.end() <= pos);
         let unwritten = state.pending.get(at);
-        if let Some(found) = unwritten.filter(|batch| batch.position <= pos) {
-            let octets = Bytes::copy_from_slice(found.batch.bytes());
-            return Place::Memory(found.position, octets);
-        }
-        let first = unwritten.filter(|batch| batch.position.segment() == pos.segment());
-        Place::File(first.map_or(u32::MAX, |batch| batch.position.offset()))
+        let Some(found) = unwritten.filter(|batch| batch.position <= pos) else {
+            let first = unwritten.filter(|batch| batch.position.segment() == pos.segment());
+            return Place::File(first.map_or(u32::MAX, |batch| batch.position.offset()));
+        };
+        let found = found.clone();
+        drop(state);
+        let from = (pos.0 - found.position.0) as usize;
+        let octets = found.batch.bytes().get(from..).unwrap_or_default();
+        Place::Memory(Bytes::copy_from_slice(whole_records(octets, bytes)))
     }
 
     /// The file of a segment.
@@ -387,10 +462,13 @@ impl Spill {
 
     /// Nobody will read any of it.
     fn clear(&self) {
-        let mut state = self.state.lock();
-        let segments = std::mem::take(&mut state.segments).into_keys();
-        let doomed: Vec<u32> = segments.chain(state.undeleted.drain(..)).collect();
-        drop(state);
+        let doomed: Vec<u32> = {
+            let state = &mut *self.state.lock();
+            let segments = std::mem::take(&mut state.segments).into_keys();
+            // Those of a purge just before the end, too.
+            let doomed = state.doomed.drain(..).chain(state.undeleted.drain(..));
+            segments.chain(doomed).collect()
+        };
         if let Some(io) = self.io.get() {
             for segment in doomed {
                 // What stays is deleted by the next start.
@@ -404,6 +482,20 @@ impl Spill {
         self.state.lock().closed = true;
         self.wake.notify_all();
     }
+}
+
+/// The first records of `octets`, which are about `bytes` octets long, or one record.
+fn whole_records(octets: &[u8], bytes: usize) -> &[u8] {
+    let mut end = 0;
+    while let Some(rest) = octets.get(end..)
+        && let Some(len) = Cursor(rest).u32()
+        && let next = end.saturating_add(RECORD_HEADER_BYTES - 1 + len as usize)
+        && next <= octets.len()
+        && (end == 0 || next <= bytes)
+    {
+        end = next;
+    }
+    octets.get(..end).unwrap_or_default()
 }
 
 /// Nobody waits for a thread that has panicked.

@@ -9,7 +9,7 @@ use crate::base::index::IndexEntry;
 use crate::base::{LogPos, QueueId};
 use crate::store::log::Log;
 use crate::store::options::{Options, SPARSE_SPILL_SEGMENTS};
-use crate::store::spill::{Active, SUFFIX};
+use crate::store::spill::{Active, Place, SUFFIX};
 
 struct Bench {
     io: SimIo,
@@ -133,6 +133,7 @@ fn what_is_held_can_be_read_whatever_the_disk_does() {
                 assert_eq!(bench.log.reader().page(*pos).unwrap(), *entries);
             }
             let live: u64 = held.values().map(|(_, queues)| u64::from(*queues)).sum();
+            bench.log.shared.spill.check_sums();
             let figures = bench.log.figures();
             assert_eq!(figures.spill_live, live + pages.len() as u64, "seed {seed}");
         }
@@ -222,4 +223,111 @@ fn segments_are_sparse_once_enough_lies_idle() {
     assert_eq!(bench.log.figures().spill_live, old.len() as u64);
     bench.log.release_all(moved);
     assert_eq!(bench.log.figures().spill_live, 0);
+}
+
+#[test]
+fn copies_that_are_all_held_are_not_copied_again() {
+    let bench = Bench::new(1, 1000);
+    let mut old = Vec::new();
+    for _ in 0..SPARSE_SPILL_SEGMENTS * 10 {
+        let positions = bench.spill(&[(vec![1; 300], 1), (vec![2; 300], 1), (vec![3; 300], 1)]);
+        bench.log.release_all(positions[1..].iter().copied());
+        old.push(positions[0]);
+    }
+    let mut moved = Vec::new();
+    for old in old.chunks(2) {
+        let copies = bench.log.copy_forward(old).unwrap();
+        let pairs: Vec<_> = old
+            .iter()
+            .map(|pos| (*pos, copies.of(*pos).unwrap()))
+            .collect();
+        copies.referred(&pairs);
+        moved.extend(pairs.iter().map(|(_, new)| *new));
+    }
+    let figures = bench.log.figures();
+    assert!(figures.spill_segments >= SPARSE_SPILL_SEGMENTS * 5);
+    assert_eq!(figures.spill_live, moved.len() as u64);
+    assert_eq!(bench.log.shared.spill.idle_bytes(), 0);
+    assert_eq!(bench.log.sparse_segments(), []);
+    bench.log.release_all(moved);
+    assert_eq!(bench.log.figures().spill_live, 0);
+}
+
+#[test]
+fn much_that_lies_idle_is_noticed_however_it_came_to_that() {
+    const SEGMENTS: usize = 7;
+    let bench = Bench::new(1, 6000);
+    let spill = &bench.log.shared.spill;
+    let limit = SPARSE_SPILL_SEGMENTS * 6000;
+    let mut held: Vec<Vec<LogPos>> = (0..=SEGMENTS)
+        .map(|_| bench.spill(&vec![(vec![1; 250], 1); 20]))
+        .collect();
+    let mut let_go = |segment: usize, count: usize| {
+        let gone: Vec<LogPos> = held[segment].drain(..count).collect();
+        let gone = gone.into_iter();
+        let mut told = gone.map(|pos| spill.release(pos.segment(), 1, limit));
+        told.any(|told| told)
+    };
+    for segment in 0..SEGMENTS {
+        assert!(!let_go(segment, 10), "3.5 segments lie idle");
+    }
+    assert!((0..SEGMENTS).any(|segment| let_go(segment, 8)));
+    assert!(!bench.log.sparse_segments().is_empty());
+}
+
+#[test]
+fn a_purge_just_before_the_end_leaves_no_file() {
+    let io = SimIo::new(1);
+    let options = Options {
+        segment_bytes: 1000,
+        ..Options::default()
+    };
+    for _ in 0..50 {
+        let log = Log::new(options.clone(), Arc::new(io.clone()), 1);
+        log.start_spill(Arc::new(io.clone())).unwrap();
+        let mut positions = Vec::new();
+        for _ in 0..5 {
+            let mut batch = log.batch();
+            let record = batch.spill(7, 1, &[&[b'x'; 500]]);
+            positions.push(log.spill(batch).unwrap().position(record));
+        }
+        while log.shared.spill.waiting_bytes() > 0 {
+            std::thread::yield_now();
+        }
+        let last = positions.pop().unwrap();
+        log.release_all(positions);
+        log.shared.spill.close();
+        let thread = log.shared.spiller.lock().take();
+        thread.unwrap().join().unwrap();
+        assert!(!io.files().keys().any(|name| name.ends_with(SUFFIX)));
+        log.release(last, 1);
+    }
+}
+
+#[test]
+fn what_is_gone_is_no_damage_and_what_waits_is_read_in_pieces() {
+    let mut bench = Bench::new(1, 200_000);
+    let (small, large) = (vec![1; 100], vec![2; 50_000]);
+    let messages = [(small.clone(), 1), (large.clone(), 1), (small.clone(), 1)];
+    let positions = bench.spill(&messages);
+    let found = bench.read(&positions);
+    assert_eq!(found, [small.clone(), large.clone(), small.clone()]);
+    assert_eq!(bench.read(&positions[1..2]), [large]);
+    match bench.log.shared.spill.find(positions[0], 4096) {
+        Place::Memory(octets) => assert!(octets.len() < 200, "{}", octets.len()),
+        _ => panic!("it is not written"),
+    }
+    // A part is in the file; the segment goes, and with it what was to be written.
+    bench.turn();
+    let rest = bench.spill(&[(small.clone(), 1)]);
+    bench.spill(&[(vec![3; 199_000], 1)]);
+    bench
+        .log
+        .release_all(positions.iter().chain(&rest).copied());
+    for pos in [positions[0], rest[0]] {
+        let mut gone = false;
+        let reader = bench.log.reader();
+        { reader }.messages(&[pos], &mut |_, found| gone = found.unwrap_err().is_gone());
+        assert!(gone, "{pos}");
+    }
 }
