@@ -298,17 +298,28 @@ impl Broker {
         self.tell_alarms(over);
     }
 
-    /// Measures memory and disk once a second, for ever. One task runs it.
+    /// Measures memory and disk once a second and when the log wants it, for ever. One task runs it.
     pub async fn watch_resources(&self) {
         let mut ticks = tokio::time::interval(MEASURE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Memory, disk.
         let mut raised = (false, false);
+        let short = Arc::new(LogWatch::default());
+        self.log().notify_when_short(Arc::clone(&short) as _);
         loop {
-            ticks.tick().await;
-            let alarms = Arc::clone(&self.alarms);
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = short.0.notified() => {}
+            }
+            let (alarms, log) = (Arc::clone(&self.alarms), self.log().clone());
+            let measure = move || {
+                let over = alarms.measure();
+                let now = alarms.view();
+                log.room_measured(now.disk_free_bytes, now.disk_limit_bytes, now.disk_alarm);
+                over
+            };
             // A disk that hangs must not hold up a worker.
-            if let Ok(over) = tokio::task::spawn_blocking(move || alarms.measure()).await {
+            if let Ok(over) = tokio::task::spawn_blocking(measure).await {
                 self.tell_alarms(over);
             }
             let now = self.alarms.view();

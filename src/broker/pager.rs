@@ -274,7 +274,7 @@ fn put_in(queue: &QueueRef, state: &mut Queue, found: Found, effects: &mut Effec
         Found::Page(pos, Ok(entries)) => state.page_loaded(pos, &entries, effects),
         Found::Page(pos, Err(fault)) => {
             if state.page_unreadable(pos) {
-                error!(queue = %queue.name, %fault, "messages cannot be read and are set aside");
+                error!(queue = %queue.name, %fault, "messages cannot be read and are set aside; stop the broker and see what `warren repair` can save");
             }
         }
         Found::Messages(found) => {
@@ -284,7 +284,7 @@ fn put_in(queue: &QueueRef, state: &mut Queue, found: Found, effects: &mut Effec
                     Ok(message) => state.loaded(wanted, message),
                     Err(fault) => {
                         if state.unreadable(wanted) {
-                            error!(queue = %queue.name, %fault, "a message cannot be read and is set aside");
+                            error!(queue = %queue.name, %fault, "a message cannot be read and is set aside; stop the broker and see what `warren repair` can save");
                         }
                     }
                 }

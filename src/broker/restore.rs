@@ -418,7 +418,7 @@ fn note_expiries(queue: &QueueRef, held: &mut Queue, reader: &mut Reader) {
         match reader.page(pos) {
             Ok(entries) => held.note_page(lane, pos, &entries),
             Err(fault) => {
-                error!(queue = %queue.name, %fault, "messages cannot be read and are set aside");
+                error!(queue = %queue.name, %fault, "messages cannot be read and are set aside; stop the broker and see what `warren repair` can save");
                 held.page_unreadable(pos);
             }
         }

@@ -15,6 +15,8 @@
 //! A segment stays while its catalogue records are not in sled, on disk: they are replayed on their
 //! own.
 
+use std::sync::atomic::Ordering;
+
 use crate::base::LogPos;
 use crate::base::index::QueueState;
 
@@ -63,8 +65,10 @@ impl Log {
         self.shared.due.soon();
     }
 
-    /// Ends [`Log::wait_for_checkpoint`], now and for ever.
+    /// A stop is under way: ends [`Log::wait_for_checkpoint`], now and for ever, and has the log fail, rather
+    /// than wait for space, should the disk be full. So a checkpoint that is being taken comes to its end.
     pub fn end_checkpoints(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
         self.shared.due.end();
     }
 }
@@ -104,15 +108,17 @@ impl Checkpoint {
             queues: self.queues,
         };
         let octets = checkpoint_file::encode(&checkpoint);
-        shared.io.replace(FILE, &octets).map_err(|reason| {
+        let written = shared.with_room(|| shared.io.replace(FILE, &octets));
+        written.map_err(|reason| {
             shared.due.soon();
             StoreError::io("write", FILE, reason)
         })?;
         shared.health.checkpoint();
+        let keep = !shared.space.is_scarce();
         for segment in self.empty {
             // A file that cannot be deleted is in no checkpoint any more, and goes at the next start.
             let name = file_name(segment);
-            match shared.spares.retire(&*shared.io, segment) {
+            match shared.spares.retire(&*shared.io, segment, keep) {
                 Ok(()) => {
                     shared.health.retired();
                     tracing::debug!(file = name, "segment is gone");

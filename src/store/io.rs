@@ -26,6 +26,9 @@ pub trait Io: Send + Sync {
     fn delete(&self, name: &str) -> io::Result<()>;
     /// Gives a file another name, which no file has, durably. Open handles are of the same file still.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Sees to it that a file of this name takes so much of the disk. What it holds does not matter, nor whether
+    /// it is there after a crash. After an error it is not there.
+    fn reserve(&self, name: &str, bytes: u64) -> io::Result<()>;
     /// Octets that an unprivileged process can still write to this file system.
     fn free_bytes(&self) -> io::Result<u64>;
 }
@@ -70,8 +73,11 @@ impl RealIo {
     fn put(&self, draft: &str, name: &str, content: &[u8]) -> io::Result<File> {
         let draft = self.path.join(draft);
         let file = create_file(&draft)?;
-        file.write_all_at(content, 0)?;
-        file.sync_all()?;
+        if let Err(error) = file.write_all_at(content, 0).and_then(|()| file.sync_all()) {
+            // What there is of it takes space. It is written over should it stay.
+            let _ = std::fs::remove_file(&draft);
+            return Err(error);
+        }
         std::fs::rename(&draft, self.path.join(name))?;
         self.directory.sync_all()?;
         Ok(file)
@@ -166,6 +172,20 @@ impl Io for RealIo {
         }
         std::fs::rename(self.path.join(from), to)?;
         self.directory.sync_all()
+    }
+
+    fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let path = self.path.join(name);
+        let has = std::fs::metadata(&path).is_ok_and(|file| file.len() >= bytes);
+        if has {
+            return Ok(());
+        }
+        let file = create_file(&path)?;
+        let flags = rustix::fs::FallocateFlags::empty();
+        retry(|| rustix::fs::fallocate(&file, flags, 0, bytes)).inspect_err(|_| {
+            // It is empty, or takes what is left.
+            let _ = std::fs::remove_file(&path);
+        })
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

@@ -48,6 +48,7 @@ mod scan;
 mod segments;
 mod shared;
 mod sled_rows;
+mod space;
 mod spares;
 mod spill;
 mod unranked;

@@ -12,6 +12,9 @@ pub struct Options {
     /// Appended and not yet durable octets from which on [`Log::has_room`](super::Log::has_room)
     /// says no. More gains nothing: 8 MiB a sync already hides the sync's cost.
     pub pending_limit_bytes: usize,
+    /// Room on the disk that is kept to be given up when there is no other. What may be pending must fit, and
+    /// what a purge and a checkpoint write behind that.
+    pub reserve_bytes: u64,
     /// How often a write is tried again that found the disk full.
     pub full_retry_every: Duration,
     /// What "durable" means, unless a batch [says otherwise](super::Batch::wants).
@@ -29,6 +32,7 @@ impl Default for Options {
         Options {
             segment_bytes: 64 << 20,
             pending_limit_bytes: 8 << 20,
+            reserve_bytes: 12 << 20,
             full_retry_every: Duration::from_secs(1),
             durability: Durability::Fsync,
             sync_interval: Duration::from_millis(100),
@@ -46,6 +50,9 @@ pub(crate) const SPARSE_SPILL_SEGMENTS: u64 = 4;
 
 /// Files of segments that are gone, kept to be written again.
 pub(crate) const SPARES_MAX: usize = 2;
+
+/// While there is a disk alarm, a segment as long as this is left once at most half of it is held.
+pub(crate) const LEFT_FROM_BYTES: u32 = 1 << 20;
 
 /// So many zeros are written behind the log's end at once, where the file ends, and only when less than
 /// the second number of octets is to be written: larger groups pay for the file's growth more

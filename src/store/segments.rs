@@ -147,6 +147,14 @@ impl Segments {
             .collect()
     }
 
+    /// Whether at most half of what `segment` once held is held.
+    pub(crate) fn is_idle(&self, segment: u32) -> bool {
+        self.by_id.read().get(&segment).is_some_and(|entry| {
+            let total = entry.total.load(Ordering::Relaxed);
+            entry.live.load(Ordering::Acquire) <= total / 2
+        })
+    }
+
     /// Closed segments before `segment` of which at most half is held, the sparsest first.
     pub(crate) fn sparse_before(&self, segment: u32) -> Vec<Sparse> {
         let by_id = self.by_id.read();

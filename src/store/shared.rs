@@ -24,6 +24,7 @@ use super::options::{
     Options, POOL_BUFFER_BYTES_MAX, POOL_BUFFERS_MAX, SEGMENT_MAX, SPARSE_SPILL_SEGMENTS,
 };
 use super::segments::Segments;
+use super::space::Space;
 use super::spares::Spares;
 use super::spill::Spill;
 use super::waiters::{Durable, Latch, SyncRequest, Waiters};
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) pending_bytes: AtomicUsize,
     /// The last write found no space, and is tried again.
     pub(crate) full: AtomicBool,
+    /// A stop is under way: what cannot be written is not waited for.
+    pub(crate) stopping: AtomicBool,
     pub(crate) failure: OnceLock<LogError>,
     pub(crate) waiters: Mutex<Waiters>,
     pub(crate) room: Mutex<Vec<Arc<dyn Durable>>>,
@@ -48,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) segments: Segments,
     pub(crate) spill: Arc<Spill>,
     pub(crate) spares: Spares,
+    pub(crate) space: Space,
     pub(crate) health: Arc<Health>,
     pub(crate) due: Due,
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
@@ -63,6 +67,9 @@ struct Pending {
     /// The writer waits on `wake`; otherwise a notification would be a wasted system call.
     writer_sleeps: bool,
 }
+
+/// Start and end of a batch, and its number among the registrations in `applied` unless it is empty.
+pub(crate) type Registered = (LogPos, LogPos, Option<u64>);
 
 /// A batch that has its place.
 pub(crate) struct PendingBatch {
@@ -96,6 +103,7 @@ impl Shared {
             durable: start.0.into(),
             pending_bytes: 0.into(),
             full: false.into(),
+            stopping: false.into(),
             failure: OnceLock::new(),
             waiters: Mutex::default(),
             room: Mutex::default(),
@@ -104,6 +112,7 @@ impl Shared {
             segments: Segments::default(),
             spill: Arc::default(),
             spares: Spares::default(),
+            space: Space::default(),
             health: Arc::default(),
             due: Due::every(u64::from(options.segment_bytes)),
             writer: Mutex::new(None),
@@ -113,14 +122,19 @@ impl Shared {
     }
 
     /// Start and end of the batch, and its number among the registrations in `applied`.
-    pub(crate) fn append(&self, batch: Batch) -> Result<(LogPos, LogPos, Option<u64>), LogError> {
+    pub(crate) fn append(&self, batch: Batch) -> Result<Registered, LogError> {
+        self.append_behind(0, batch)
+    }
+
+    /// As [`Self::append`], into a segment behind `left`.
+    pub(crate) fn append_behind(&self, left: u32, batch: Batch) -> Result<Registered, LogError> {
         let bytes = batch.len();
         let mut pending = self.pending.lock();
         self.check_open(&pending)?;
         if batch.is_empty() {
             return Ok((pending.next, pending.next, None));
         }
-        let base = self.place(&mut pending, bytes as u32)?;
+        let base = self.place(&mut pending, bytes as u32, left)?;
         let end = LogPos(base.0 + bytes as u64);
         pending.next = end;
         let last_catalogue = batch.last_catalogue().map(|offset| offset.at(base));
@@ -172,12 +186,15 @@ impl Shared {
         }
     }
 
-    /// Where a batch of `bytes` octets starts. Begins a new segment when it does not fit.
-    fn place(&self, pending: &mut Pending, bytes: u32) -> Result<LogPos, LogError> {
+    /// Where a batch of `bytes` octets starts. Begins a new segment when it does not fit, or when the last one
+    /// is `left`.
+    fn place(&self, pending: &mut Pending, bytes: u32, left: u32) -> Result<LogPos, LogError> {
         let next = pending.next;
-        let fits = next.offset().checked_add(bytes).is_some_and(|end| {
-            end <= self.options.segment_bytes || next.offset() == FILE_HEADER_BYTES
-        });
+        let stays = next.segment() > left;
+        let fits = stays
+            && next.offset().checked_add(bytes).is_some_and(|end| {
+                end <= self.options.segment_bytes || next.offset() == FILE_HEADER_BYTES
+            });
         if fits {
             return Ok(next);
         }

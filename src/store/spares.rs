@@ -50,11 +50,26 @@ impl Spares {
         Ok(())
     }
 
-    /// The file of `segment` is needed no longer: it becomes a spare one, or is deleted.
-    pub(crate) fn retire(&self, io: &dyn Io, segment: u32) -> io::Result<()> {
+    /// Deletes all. True if there were some.
+    pub(crate) fn give_up(&self, io: &dyn Io) -> bool {
+        let names = std::mem::take(&mut *self.0.lock());
+        let mut gone = false;
+        for name in names {
+            match io.delete(&name) {
+                Ok(()) => gone = true,
+                // The next start looks again.
+                Err(error) => tracing::warn!(%error, file = name, "cannot delete a spare file"),
+            }
+        }
+        gone
+    }
+
+    /// The file of `segment` is needed no longer: it becomes a spare one if `keep` and there is room in the
+    /// list, or is deleted.
+    pub(crate) fn retire(&self, io: &dyn Io, segment: u32, keep: bool) -> io::Result<()> {
         let (name, spare) = (file_name(segment), format!("{segment:08}{SUFFIX}"));
         // Only the thread that takes checkpoints adds, so that the room seen here stays.
-        if self.0.lock().len() >= SPARES_MAX {
+        if !keep || self.0.lock().len() >= SPARES_MAX {
             return io.delete(&name);
         }
         io.rename(&name, &spare)?;

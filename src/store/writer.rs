@@ -23,6 +23,7 @@ use super::options::{ZEROS_AHEAD_BYTES, ZEROS_GROUP_BYTES};
 use super::record::{self, Record};
 use super::scan::records;
 use super::shared::{Group, PendingBatch, Shared};
+use super::space::is_full;
 use super::spares::NewSegment;
 
 /// The writer's state; `run` is its thread, tests call `turn` themselves.
@@ -213,6 +214,9 @@ impl Writer {
             let written = self
                 .while_full(write)
                 .map_err(|reason| self.failed("write", reason))?;
+            self.shared
+                .space
+                .grown(written.saturating_sub(self.written_bytes));
             self.written_bytes = self.written_bytes.max(written);
             self.end = LogPos(start.0 + bytes as u64);
         }
@@ -221,7 +225,8 @@ impl Writer {
 
     /// How many zeros to write behind `end`, to which a write of `bytes` octets goes.
     fn zeros_behind(&self, end: u64, bytes: usize) -> u64 {
-        if end <= self.written_bytes || bytes >= ZEROS_GROUP_BYTES {
+        if end <= self.written_bytes || bytes >= ZEROS_GROUP_BYTES || self.shared.space.is_scarce()
+        {
             return 0;
         }
         let most = u64::from(self.shared.options.segment_bytes);
@@ -273,14 +278,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Does something that takes space, again and again while there is none, unless the log is closed.
+    /// Does something that takes space, with what can be given up for it; again and again while there is none,
+    /// unless the log is to stop.
     fn while_full<T>(&self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let mut said: Option<Instant> = None;
         loop {
-            let result = attempt();
+            let result = self.shared.with_room(&attempt);
+            let stops = || self.shared.stopping.load(Ordering::Acquire) || self.shared.is_closed();
             match result {
-                Err(error) if is_full(&error) && !self.shared.is_closed() => {
-                    self.shared.full.store(true, Ordering::Release);
+                Err(error) if is_full(&error) && !stops() => {
+                    if !self.shared.full.swap(true, Ordering::AcqRel) {
+                        self.shared.space.ask();
+                    }
                     if said.is_none_or(|said| said.elapsed() >= SAY_FULL_EVERY) {
                         said = Some(Instant::now());
                         tracing::error!(%error, "the disk is full: nothing is confirmed until there is space");
@@ -345,14 +354,6 @@ impl Writer {
 
 /// How often it is said that the disk is full.
 const SAY_FULL_EVERY: Duration = Duration::from_secs(10);
-
-/// No space, or none for this user. The write may have happened in part.
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
-}
 
 /// Adds `bytes` octets of zeros.
 fn zeros_into(slices: &mut Vec<IoSlice<'_>>, bytes: u64) {

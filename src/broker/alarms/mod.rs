@@ -115,7 +115,8 @@ impl Alarms {
         let memory_limit = limits.memory_watermark.bytes(reading.memory_total_bytes);
         let disk_limit = limits.disk_free_limit.bytes(reading.memory_total_bytes);
         let memory = reading.memory_used_bytes > memory_limit;
-        let disk = reading.disk_free_bytes < disk_limit;
+        // A disk that takes no more is full whatever the limit.
+        let disk = reading.disk_full || reading.disk_free_bytes < disk_limit;
         let raised = if memory { MEMORY } else { 0 } | if disk { DISK } else { 0 };
         let before = self.raised.swap(raised, Ordering::SeqCst);
         let of = |bit: u8| (before & bit != 0, raised & bit != 0);
@@ -159,6 +160,7 @@ mod tests {
             memory_used_bytes: 100 * MIB,
             memory_total_bytes: 1000 * MIB,
             disk_free_bytes: 1000 * MIB,
+            disk_full: false,
         }));
         let alarms = Alarms::new(&config::Alarms::default(), Box::new(Fake(reading.clone())));
         (reading, alarms)
@@ -181,6 +183,20 @@ mod tests {
         assert!(alarms.measure());
         assert_eq!(alarms.reason(), None);
         assert!(!alarms.measure(), "over already");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_alarm_without_a_limit_too() {
+        let (reading, alarms) = alarms();
+        alarms.set_disk_free_limit(Limit::Bytes(0));
+        reading.lock().disk_free_bytes = 0;
+        alarms.measure();
+        assert_eq!(alarms.reason(), None, "nobody has found it full");
+        reading.lock().disk_full = true;
+        alarms.measure();
+        assert_eq!(alarms.reason(), Some("low on disk"));
+        reading.lock().disk_full = false;
+        assert!(alarms.measure());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Reading {
     pub memory_total_bytes: u64,
     /// Octets that it may still write where the data directory is.
     pub disk_free_bytes: u64,
+    /// The log finds no room, or has used what it keeps for that.
+    pub disk_full: bool,
 }
 
 /// Measures; tests have one of their own.
@@ -52,6 +54,7 @@ impl Probe for SystemProbe {
                 false => rustix::fs::statvfs(&self.data_dir)
                     .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
             },
+            disk_full: self.log.is_out_of_room(),
         }
     }
 }

@@ -400,6 +400,155 @@ fn a_disk_that_stays_full_does_not_hold_up_the_end() {
 }
 
 #[test]
+fn a_stop_on_a_full_disk_does_not_wait_for_a_checkpoint_under_way() {
+    let io = SimIo::new(1);
+    let rows = Box::new(SimRows::default());
+    let options = Options {
+        full_retry_every: Duration::from_millis(1),
+        ..Options::default()
+    };
+    let (store, _) = Store::open_with(Arc::new(io.clone()), rows, options, describe).unwrap();
+    let log = store.log();
+    io.fill();
+    let mut batch = log.batch();
+    batch.publish(0, &[Q], &[&message(1, b"no space")]);
+    let _ = log.append(batch).unwrap();
+    until("the log says so", || log.is_full() && log.is_out_of_room());
+    let checkpoints = std::thread::spawn({
+        let log = log.clone();
+        move || log.begin_checkpoint().finish()
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!checkpoints.is_finished(), "it waits");
+    log.end_checkpoints();
+    until("it ends", || checkpoints.is_finished());
+    assert!(checkpoints.join().unwrap().is_err());
+    assert!(store.close(Vec::new()).is_err(), "it was never written");
+}
+
+/// A log on a small disk, without zeros ahead in the way of counting.
+fn small_disk(options: Options) -> (SimIo, Store) {
+    let io = SimIo::new(1);
+    let rows = Box::new(SimRows::default());
+    let (store, _) = Store::open_with(Arc::new(io.clone()), rows, options, describe).unwrap();
+    (io, store)
+}
+
+/// Publishes a message of so many octets. Where it is, and where it ends.
+fn publish(log: &Log, octets: usize) -> (LogPos, LogPos) {
+    let mut batch = log.batch();
+    let record = batch.publish(0, &[Q], &[&message(1, &vec![7; octets])]);
+    let appended = log.append(batch).unwrap();
+    (appended.position(record), appended.end())
+}
+
+#[test]
+fn what_fills_the_disk_can_be_purged_from_within() {
+    const KIB: usize = 1 << 10;
+    let (io, store) = small_disk(Options {
+        segment_bytes: 256 << 10,
+        pending_limit_bytes: 256 << 10,
+        reserve_bytes: 600 << 10,
+        full_retry_every: Duration::from_millis(1),
+        ..Options::default()
+    });
+    let log = store.log();
+    let bell = Arc::new(Bell::default());
+    log.notify_when_short(bell.clone());
+    log.room_measured(u64::MAX, 0, false);
+    assert!(io.files().contains_key("reserve"));
+    io.limit(2000 * KIB);
+    // No limit: nothing stops the publisher before the disk is full.
+    let mut held = Vec::new();
+    while !log.is_out_of_room() {
+        let (position, end) = publish(log, 100 * KIB);
+        held.push(position);
+        until("it is written, or cannot be", || {
+            log.durable() >= end || log.is_full()
+        });
+    }
+    bell.wait_for(1);
+    assert!(!io.files().contains_key("reserve"));
+    // What was on its way still comes, and is confirmed.
+    held.extend((0..3).map(|_| publish(log, 80 * KIB).0));
+    log.sync().unwrap();
+    assert!(!log.is_full() && log.is_out_of_room());
+    // The alarm is up.
+    log.room_measured(0, 0, true);
+    let mut purge = log.batch();
+    purge.ack(Q, held.iter().copied());
+    drop(log.append(purge).unwrap());
+    log.release_all(held);
+    log.room_measured(0, 0, true);
+    log.begin_checkpoint().finish().unwrap();
+    let left = io.used_bytes();
+    assert!(left < 300 * KIB, "{left}");
+    log.room_measured((2000 * KIB - left) as u64, 0, true);
+    assert!(!log.is_out_of_room(), "the reserve is there again");
+    store.close(Vec::new()).unwrap();
+}
+
+#[test]
+fn while_there_is_an_alarm_nothing_is_kept_that_nobody_needs() {
+    let (io, store) = small_disk(Options {
+        segment_bytes: 64 << 10,
+        ..Options::default()
+    });
+    let log = store.log();
+    let spares = |io: &SimIo| {
+        let names: Vec<String> = io.files().into_keys().collect();
+        names.iter().filter(|name| name.ends_with(".spare")).count()
+    };
+    let held: Vec<LogPos> = (0..23).map(|_| publish(log, 10 << 10).0).collect();
+    log.sync().unwrap();
+    log.release_all(held.iter().copied());
+    log.begin_checkpoint().finish().unwrap();
+    assert_eq!(spares(&io), 2);
+    let active = log.durable().segment();
+    log.room_measured(1, 2, true);
+    assert_eq!(spares(&io), 0);
+    log.begin_checkpoint().finish().unwrap();
+    assert_eq!(spares(&io), 0);
+    assert!(log.durable().segment() > active, "it was left");
+    assert_eq!(log.totals(), (1, 0));
+    let left = io.used_bytes();
+    assert!(left < 1 << 10, "{left}");
+    let (position, _) = publish(log, 40 << 10);
+    log.sync().unwrap();
+    let active = log.durable().segment();
+    log.room_measured(1, 2, true);
+    log.sync().unwrap();
+    assert_eq!(log.durable().segment(), active, "it is held");
+    log.release(position, 1);
+    // The log that recovery meets has the ack of nothing in it.
+    log.room_measured(1, 2, true);
+    store.close(Vec::new()).unwrap();
+    drop(store);
+    let rows = Box::new(SimRows::default());
+    let (store, recovered) =
+        Store::open_with(Arc::new(io), rows, Options::default(), describe).unwrap();
+    assert!(take(recovered, store.log(), |_| true).is_empty());
+}
+
+#[test]
+fn a_measurement_is_asked_for_once_so_much_was_written_as_there_was_room() {
+    let (_, store) = small_disk(Options::default());
+    let log = store.log();
+    let bell = Arc::new(Bell::default());
+    log.notify_when_short(bell.clone());
+    // Zeros count, too: they take room. The first write is followed by 1 MiB of them.
+    log.room_measured(13 << 20, 10 << 20, false);
+    publish(log, 100);
+    log.sync().unwrap();
+    assert_eq!(*bell.rung.lock(), 0);
+    publish(log, 3 << 20);
+    bell.wait_for(1);
+    publish(log, 3 << 20);
+    log.sync().unwrap();
+    assert_eq!(*bell.rung.lock(), 1, "once a measurement");
+}
+
+#[test]
 fn a_failing_catalogue_stops_alone() {
     let rows = SimRows::default();
     let options = Options {

@@ -85,6 +85,8 @@ struct State {
     ops: u64,
     fault: Option<(u64, Fault)>,
     full_ops: u64,
+    /// Octets that all files may have together.
+    room_bytes: usize,
     crashed: bool,
     random: Random,
 }
@@ -107,6 +109,7 @@ impl SimIo {
             ops: 0,
             fault: None,
             full_ops: FULL_OPS,
+            room_bytes: usize::MAX,
             crashed: false,
             random: Random(seed),
         })))
@@ -123,6 +126,16 @@ impl SimIo {
         let mut state = self.0.lock();
         state.fault = Some((state.ops, Fault::Full));
         state.full_ops = u64::MAX >> 1;
+    }
+
+    /// From now on files may have so many octets together, which deleting gives back.
+    pub(crate) fn limit(&self, bytes: usize) {
+        self.0.lock().room_bytes = bytes;
+    }
+
+    /// Octets of all files together.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.0.lock().used_bytes()
     }
 
     pub(crate) fn crashed(&self) -> bool {
@@ -199,6 +212,21 @@ fn survive_in_part(content: &mut Vec<u8>, offset: u64, data: &[u8], random: &mut
 }
 
 impl State {
+    fn used_bytes(&self) -> usize {
+        self.names
+            .values()
+            .map(|id| self.files[id].current.len())
+            .sum()
+    }
+
+    /// Whether so many octets more can be written.
+    fn room_for(&self, bytes: usize) -> io::Result<()> {
+        match self.used_bytes().saturating_add(bytes) > self.room_bytes {
+            true => Err(errno(ENOSPC)),
+            false => Ok(()),
+        }
+    }
+
     fn refusal(&self) -> io::Error {
         match self.fault {
             Some((_, Fault::Full)) => errno(ENOSPC),
@@ -255,6 +283,7 @@ impl Io for SimIo {
         if let Some(Fault::Error | Fault::Full) = fault {
             return Err(state.refusal());
         }
+        state.room_for(content.len())?;
         if fault == Some(Fault::Crash) && state.random.one_in(2) {
             return Err(io::Error::other("crash before the directory was synced"));
         }
@@ -283,6 +312,7 @@ impl Io for SimIo {
         if let Some(Fault::Error | Fault::Full) = fault {
             return Err(state.refusal());
         }
+        state.room_for(content.len())?;
         if fault.is_none() || state.random.one_in(2) {
             // Open handles keep what they had.
             let id = state.new_file(name);
@@ -320,6 +350,9 @@ impl Io for SimIo {
 
     fn delete(&self, name: &str) -> io::Result<()> {
         let mut state = self.0.lock();
+        if !state.names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let fault = state.op()?;
         let fault = fault.filter(|fault| *fault != Fault::Full);
         if fault.is_none() || (fault == Some(Fault::Crash) && state.random.one_in(2)) {
@@ -353,6 +386,13 @@ impl Io for SimIo {
         }
     }
 
+    fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
+        self.remove_file(name);
+        self.0.lock().room_for(bytes as usize)?;
+        self.put_file(name, vec![0; bytes as usize]);
+        Ok(())
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(u64::MAX)
     }
@@ -370,6 +410,8 @@ impl IoFile for SimFile {
             let kept = state.random.below(data.len() as u64 + 1) as usize;
             data.truncate(kept);
         }
+        let has = state.files[&self.id].current.len();
+        state.room_for((offset as usize + data.len()).saturating_sub(has))?;
         let file = state.files.get_mut(&self.id).unwrap();
         let op = Op::Write(offset, data);
         op.apply(&mut file.current);

@@ -123,6 +123,10 @@ impl Io for Disk {
         Ok(())
     }
 
+    fn reserve(&self, _: &str, _: u64) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(1 << 40)
     }
