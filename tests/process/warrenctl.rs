@@ -105,6 +105,53 @@ fn exit_codes_say_what_went_wrong() {
         Some(65)
     );
     assert_eq!(code(at, &["check_port_listener", "1"]), Some(69));
+    let port = broker.address().port();
+    for (arguments, ends_with, says) in [
+        (
+            &["purge_queue", "none"][..],
+            70,
+            "queue \"none\" in vhost \"/\"",
+        ),
+        (&["list_queues", "-p", "none"], 70, "vhost \"none\""),
+        (&["delete_user", "nobody"], 70, "user \"nobody\""),
+        (
+            &["set_permissions", "nobody", ".*", ".*", ".*"],
+            65,
+            "no user \"nobody\"",
+        ),
+        (
+            &["set_queue_argument", "q", "max-length", "5"],
+            64,
+            "x-max-length",
+        ),
+        (&["add_user", "", "x"], 64, "NAME"),
+        (&["--url", "127.0.0.1:1", "ping"], 64, "http://HOST:PORT"),
+        (
+            &["--url", "http://nowhere.invalid:1", "ping"],
+            69,
+            "host is unknown",
+        ),
+        (
+            &["--url", "http://127.0.0.1:1", "ping"],
+            69,
+            "nothing listens there",
+        ),
+        (
+            &["--url", &format!("https://127.0.0.1:{port}"), "ping"],
+            69,
+            "no TLS",
+        ),
+    ] {
+        let output = ctl(at, arguments);
+        let faults = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(ends_with),
+            "{arguments:?}: {faults}"
+        );
+        assert!(faults.contains(says), "{arguments:?}: {faults}");
+    }
+    assert_eq!(told(at, &["alarms", "--formatter", "json"]), "[]\n");
     assert_eq!(
         code(at, &["--user", "guest", "--password", "wrong", "ping"]),
         Some(77)

@@ -14,13 +14,7 @@ use crate::output::{Formatter, Output};
 /// Exit codes: 0 done, 64 wrong use, 65 refused as wrong data, 69 no broker or a failed check,
 /// 70 refused by the broker, 74 a file or the terminal, 77 not permitted.
 #[derive(Parser)]
-#[command(
-    name = "warrenctl",
-    version,
-    about,
-    long_about,
-    rename_all = "snake_case"
-)]
+#[command(name = "warrenctl", version, rename_all = "snake_case")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) access: Access,

@@ -4,10 +4,11 @@
 //! the access file that a running broker keeps in its data directory, which only the user that runs
 //! the broker can read.
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -47,6 +48,7 @@ impl Client {
                 .or(found.as_ref().ok().map(|f| f.url.clone()))
         };
         let url = told().unwrap_or_else(|| DEFAULT_URL.to_owned());
+        check_url(&url)?;
         let proof = match &access.user {
             Some(user) => Proof::Password {
                 user: user.clone(),
@@ -97,7 +99,8 @@ impl Client {
     /// DELETE, with a reason for whom it concerns.
     pub(crate) async fn delete_because(&self, path: &str, reason: &str) -> Result<Value, Fault> {
         let request = self.request(Method::DELETE, path);
-        self.send(request.header("X-Reason", reason)).await
+        let request = request.header("X-Reason", reason);
+        self.send_to(path, request).await
     }
 
     /// Whether a user and password are right. What the user may do is another question.
@@ -118,12 +121,27 @@ impl Client {
         }
     }
 
+    /// As [`Client::send`], with the name of what is not there.
+    async fn send_to(&self, path: &str, request: RequestBuilder) -> Result<Value, Fault> {
+        self.send(request).await.map_err(|fault| match fault {
+            Fault::Refused { status, reason } => Fault::Refused {
+                status,
+                reason: match reason.as_str() {
+                    MISSING => missing(path).unwrap_or(reason),
+                    NO_VHOST_OR_USER => no_vhost_or_user(path),
+                    _ => reason,
+                },
+            },
+            other => other,
+        })
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Fault> {
         let mut request = self.request(method, path);
         if let Some(body) = &body {
             request = request.json(body);
         }
-        self.send(request).await
+        self.send_to(path, request).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -153,8 +171,18 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> Fault {
         let why = match (error.is_timeout(), error.is_connect()) {
             (true, _) => "it does not answer in time (--timeout)".to_owned(),
-            (_, true) => "nothing listens there: is the broker running?".to_owned(),
-            _ => error.to_string(),
+            (_, true) if is_refused(error) => {
+                "nothing listens there: is the broker running?".to_owned()
+            }
+            _ => {
+                let told = causes(error);
+                let kind = match (told.contains("dns error"), self.url.starts_with("https:")) {
+                    (true, _) => "the host is unknown: ",
+                    (false, true) if error.is_connect() => "no TLS connection, is it http? ",
+                    _ => "",
+                };
+                format!("{kind}{told}")
+            }
         };
         Fault::Unavailable(format!("cannot reach the broker at {}: {why}", self.url))
     }
@@ -188,7 +216,7 @@ fn refused(status: StatusCode, value: &Value) -> Fault {
                 .to_owned()
         }
         (StatusCode::NOT_FOUND, None | Some("Not Found" | "Object Not Found")) => {
-            "it does not exist".to_owned()
+            MISSING.to_owned()
         }
         (_, Some(reason)) => reason.to_owned(),
         (_, None) => status.to_string(),
@@ -196,6 +224,98 @@ fn refused(status: StatusCode, value: &Value) -> Fault {
     Fault::Refused {
         status: status.as_u16(),
         reason,
+    }
+}
+
+const MISSING: &str = "it does not exist";
+
+/// What the API says of permissions for nobody, or in no vhost.
+const NO_VHOST_OR_USER: &str = "vhost_or_user_not_found";
+
+fn check_url(url: &str) -> Result<(), Fault> {
+    let is_right = reqwest::Url::parse(url)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    match is_right {
+        true => Ok(()),
+        false => Err(Fault::Usage(format!(
+            "{url} is no address of the HTTP API: --url is http://HOST:PORT or https://HOST:PORT"
+        ))),
+    }
+}
+
+fn sources(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&fault| fault.source())
+}
+
+fn is_refused(error: &reqwest::Error) -> bool {
+    sources(error)
+        .filter_map(|fault| fault.downcast_ref::<std::io::Error>())
+        .any(|fault| fault.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+/// What is behind an error, without what it says of the address.
+fn causes(error: &reqwest::Error) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for cause in sources(error).map(ToString::to_string) {
+        // Some tell their own cause, too.
+        if !told.iter().any(|before| before.contains(&cause)) {
+            told.push(cause);
+        }
+    }
+    match told.is_empty() {
+        true => error.to_string(),
+        false => told.join(": "),
+    }
+}
+
+/// The parts of a path, as names.
+fn names(path: &str) -> Vec<String> {
+    let path = path.split('?').next().unwrap_or(path);
+    let path = path.strip_prefix("warren/").unwrap_or(path);
+    let name = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+    path.split('/').map(name).collect()
+}
+
+/// What is not there, if the path says which thing it is of.
+fn missing(path: &str) -> Option<String> {
+    let names = names(path);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let what = match names.as_slice() {
+        ["connections", "username", user, ..] | ["users" | "user-limits", user, ..] => {
+            format!("user \"{user}\"")
+        }
+        ["connections", name, ..] => format!("connection \"{name}\""),
+        [
+            "queues" | "exchanges" | "bindings" | "policies" | "operator-policies",
+            vhost,
+        ]
+        | ["vhosts" | "vhost-limits", vhost, ..]
+        | ["parameters", _, vhost] => format!("vhost \"{vhost}\""),
+        ["queues", vhost, _, "messages", id] => {
+            format!("message {id}, or its queue, in vhost \"{vhost}\"")
+        }
+        ["queues", vhost, name, ..] => format!("queue \"{name}\" in vhost \"{vhost}\""),
+        ["exchanges", vhost, name, ..] => format!("exchange \"{name}\" in vhost \"{vhost}\""),
+        ["policies", vhost, name, ..] => format!("policy \"{name}\" in vhost \"{vhost}\""),
+        ["operator-policies", vhost, name, ..] => {
+            format!("operator policy \"{name}\" in vhost \"{vhost}\"")
+        }
+        ["permissions" | "topic-permissions", vhost, user, ..] => {
+            format!("user \"{user}\", vhost \"{vhost}\", or a permission of the one in the other")
+        }
+        ["parameters", component, vhost, name] => {
+            format!("parameter \"{name}\" of \"{component}\" in vhost \"{vhost}\"")
+        }
+        ["global-parameters", name] => format!("parameter \"{name}\""),
+        _ => return None,
+    };
+    Some(format!("{what} does not exist"))
+}
+
+fn no_vhost_or_user(path: &str) -> String {
+    match names(path).as_slice() {
+        [_, vhost, user, ..] => format!("there is no user \"{user}\", or no vhost \"{vhost}\""),
+        _ => "there is no such user, or no such vhost".to_owned(),
     }
 }
 

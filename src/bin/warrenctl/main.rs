@@ -9,19 +9,18 @@ mod args;
 mod client;
 mod commands;
 mod fault;
+mod grammar;
 mod listing;
 mod output;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::Args;
 use fault::Fault;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match grammar::parse() {
         Ok(args) => args,
         Err(fault) => {
             // --help and --version come this way too.

@@ -13,12 +13,12 @@ mod vhosts;
 
 use std::io::{self, BufRead, Write};
 
-use clap::CommandFactory;
 use serde_json::{Map, Value};
 
 use crate::args::{Args, Command};
 use crate::client::Client;
 use crate::fault::Fault;
+use crate::grammar;
 use crate::output::Output;
 
 /// What every command works with.
@@ -33,14 +33,14 @@ struct Context<'a> {
 pub(crate) async fn run(args: &Args) -> Result<(), Fault> {
     match &args.command {
         Command::Completion { shell } => {
-            let mut command = Args::command();
+            let mut command = grammar::command();
             // Into memory first: what generates it panics over an output that fails.
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut command, "warrenctl", &mut script);
             return Ok(io::stdout().lock().write_all(&script)?);
         }
         Command::ManPage => {
-            return Ok(clap_mangen::Man::new(Args::command()).render(&mut io::stdout())?);
+            return Ok(clap_mangen::Man::new(grammar::command()).render(&mut io::stdout())?);
         }
         _ => {}
     }

@@ -47,8 +47,9 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
             let nodes = client.list("nodes").await?;
             let raised: Vec<&str> = nodes.iter().flat_map(alarms).collect();
             match raised.is_empty() {
-                true => output.text("No alarm is raised.")?,
-                false => raised.iter().try_for_each(|alarm| output.text(alarm))?,
+                true if output.is_for_people() => output.text("No alarm is raised.")?,
+                _ if output.formatter == Formatter::Json => output.value(&json!(raised))?,
+                _ => raised.iter().try_for_each(|alarm| output.text(alarm))?,
             }
         }
         Command::Listeners => {

@@ -61,6 +61,11 @@ pub(super) async fn run(context: &Context<'_>, command: &Command) -> Result<bool
             argument,
             value,
         } => {
+            if !argument.starts_with("x-") {
+                return Err(Fault::Usage(format!(
+                    "\"{argument}\" is no argument of a queue: is x-{argument} meant?"
+                )));
+            }
             output.intro(&format!(
                 "Setting argument \"{argument}\" of queue \"{queue}\" in vhost \"{vhost}\""
             ));
