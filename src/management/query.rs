@@ -142,7 +142,15 @@ fn name_filter(params: &Params) -> Result<Option<Regex>, ApiError> {
         .size_limit(PATTERN_COMPILED_MAX_BYTES)
         .build()
         .map(Some)
-        .map_err(|_| ApiError::page_parameters())
+        .map_err(|fault| no_regex("name", &fault))
+}
+
+/// The fault of a parameter that should be a regular expression, on one line.
+pub(super) fn no_regex(parameter: &str, fault: &regex::Error) -> ApiError {
+    let told = fault.to_string();
+    let last = told.lines().last().unwrap_or_default();
+    let reason = last.trim().trim_start_matches("error: ");
+    ApiError::bad_request(format!("{parameter} is no regular expression: {reason}"))
 }
 
 #[cfg(test)]
@@ -185,7 +193,11 @@ mod tests {
             &[("name", "^o.d"), ("use_regex", "true")],
             "Orders"
         ));
-        assert!(read(&[("name", "["), ("use_regex", "true")]).is_err());
+        let fault = read(&[("name", "("), ("use_regex", "true")]).err().unwrap();
+        assert_eq!(
+            fault.reason,
+            "name is no regular expression: unclosed group"
+        );
         let huge = [("name", "(\\w{500}){500}"), ("use_regex", "true")];
         assert!(read(&huge).is_err(), "compiled beyond its limit");
     }

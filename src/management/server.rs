@@ -21,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
@@ -199,6 +200,7 @@ fn wrap(router: Router, cors: Option<InForce>) -> Router {
         .fallback(|| async { ApiError::not_found() })
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn(with_reason))
         .layer(compression())
         .layer(middleware::from_fn_with_state(cors, finish))
 }
@@ -225,6 +227,34 @@ async fn other_method(method: Method) -> StatusCode {
         Method::OPTIONS => StatusCode::OK,
         _ => StatusCode::METHOD_NOT_ALLOWED,
     }
+}
+
+/// Faults that the router or the framework tells, such as a path that is no UTF-8, in the form that all have.
+async fn with_reason(request: Request, next: Next) -> Response {
+    const TOLD_MAX_BYTES: usize = 4096;
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let told = axum::body::to_bytes(body, TOLD_MAX_BYTES).await;
+    let told = told.unwrap_or_default();
+    let name = status.canonical_reason().unwrap_or("Error");
+    let reason = match String::from_utf8_lossy(&told) {
+        told if told.is_empty() => name.into(),
+        told => told,
+    };
+    let error = name.to_lowercase().replace(' ', "_");
+    let body = json!({ "error": error, "reason": reason }).to_string();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let kind = HeaderValue::from_static("application/json");
+    parts.headers.insert(header::CONTENT_TYPE, kind);
+    Response::from_parts(parts, Body::from(body))
 }
 
 /// Sets the headers that caches and browsers go by.

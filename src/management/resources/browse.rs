@@ -16,7 +16,7 @@ use tracing::info;
 use super::super::Context;
 use super::super::access::{Access, Management};
 use super::super::body::Fields;
-use super::super::query::Params;
+use super::super::query::{Params, no_regex};
 use super::exchanges::name_of;
 use super::messages::{Shown, properties};
 use super::{queues, timestamp};
@@ -67,7 +67,7 @@ impl Search {
             .case_insensitive(true)
             .size_limit(PATTERN_COMPILED_MAX_BYTES)
             .build();
-        let regex = built.map_err(|_| ApiError::bad_request("search is no regular expression"))?;
+        let regex = built.map_err(|fault| no_regex("search", &fault))?;
         Ok(Search(Some(regex)))
     }
 

@@ -242,10 +242,19 @@ async fn pages_stand_behind_a_prefix() {
         .ask("guest", Method::GET, "/warren/api/overview/", None)
         .await;
     assert_eq!(status, 200);
-    let (status, _) = server
+    let (status, fault) = server
         .ask("guest", Method::PATCH, "/warren/api/overview", None)
         .await;
     assert_eq!(status, 405);
+    assert_eq!(fault["error"], "method_not_allowed");
+    let (status, fault) = server
+        .ask("guest", Method::GET, "/warren/api/queues/%ff/x", None)
+        .await;
+    assert_eq!(status, 400);
+    assert!(
+        fault["reason"].as_str().unwrap().contains("UTF-8"),
+        "{fault}"
+    );
     server.broker.stop();
 }
 
