@@ -167,6 +167,14 @@ impl AmqpError {
         )
     }
 
+    /// 406: an argument that no queue knows is to be changed. An operator sees it.
+    pub fn unknown_arg(name: &str, at: Resource<'_>) -> Self {
+        AmqpError::new(
+            ReplyCode::PreconditionFailed,
+            format_args!("arg '{name}' for {at} cannot be set: queues have no such argument"),
+        )
+    }
+
     /// 406: an argument that only other queue types know. `queue_type` is RabbitMQ's module name,
     /// `rabbit_classic_queue`.
     pub fn invalid_arg_of_type(name: &str, at: Resource<'_>, queue_type: &str) -> Self {

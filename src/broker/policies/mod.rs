@@ -295,6 +295,10 @@ impl Vhost {
         if queue_arguments::is_structural(name) {
             return Err(AmqpError::fixed_arg(name, at));
         }
+        // A declaration may have any; who changes one means it to do something.
+        if value.is_some() && !queue_arguments::compared().any(|known| known == name) {
+            return Err(AmqpError::unknown_arg(name, at));
+        }
         let _one_at_a_time = self.policy_changes.lock();
         let current = arguments::stored(&queue.settings().arguments);
         let mut table = TableBuilder::new();
