@@ -186,7 +186,8 @@ impl Vhost {
             return Ok(());
         }
         queue.show_spills(state.spills());
-        state.page_out(self.log.settled(), |lane, entries| {
+        let spill_takes = self.log.takes_spill();
+        state.page_out(self.log.settled(), spill_takes, |lane, entries| {
             if entries.first().is_some_and(|entry| entry.pos.is_spilled()) {
                 let mut batch = self.log.batch();
                 let record = batch.page(queue.id, lane, LogPos::NONE, entries);
@@ -288,7 +289,7 @@ impl Vhost {
     /// they are the same message.
     fn spill_posted(&self, posted: &mut [Posted]) -> Option<Spilled> {
         let wants = |letter: &Posted| letter.record.is_none() && letter.to.spills();
-        if !posted.iter().any(wants) {
+        if !posted.iter().any(wants) || !self.log.takes_spill() {
             return None;
         }
         let (now_ms, mut batch) = (clock::now_ms(), self.log.batch());

@@ -5,11 +5,13 @@
 
 use std::ops::ControlFlow;
 
+use tracing::error;
+
 use super::vhost::{Durably, Vhost};
 use crate::base::{AmqpError, LogPos};
 use crate::message::Message;
 use crate::queue::{Cursor, Effects, MessageId, QueueRef, Seen};
-use crate::store::Reader;
+use crate::store::{ReadError, Reader};
 
 /// Most messages looked at under one lock of the queue.
 const STRETCH: usize = 512;
@@ -154,7 +156,8 @@ impl Vhost {
     }
 
     /// The next messages of a queue, read where they are on disk only: at most `bounds` of them, and at
-    /// least one if there is any. A message that went while it was read is left out.
+    /// least one if there is any. A message that went while it was read is left out; one that was moved meanwhile
+    /// is found where it is now.
     pub(super) fn stretch(
         &self,
         queue: &QueueRef,
@@ -162,12 +165,28 @@ impl Vhost {
         bounds: Bounds,
         reader: &mut Reader,
     ) -> Result<Stretch, AmqpError> {
+        let (stretch, left_out) = self.stretch_once(queue, from, bounds, reader)?;
+        match left_out {
+            None => Ok(stretch),
+            Some(_) => Ok(self.stretch_once(queue, from, bounds, reader)?.0),
+        }
+    }
+
+    /// As [`Self::stretch`]: what can be read, and why the first that cannot be read was left out.
+    fn stretch_once(
+        &self,
+        queue: &QueueRef,
+        from: Cursor,
+        bounds: Bounds,
+        reader: &mut Reader,
+    ) -> Result<(Stretch, Option<ReadError>), AmqpError> {
         let mut view = queue.lock().look(from, bounds.messages.min(STRETCH));
         let mut unreadable = LogPos::NONE;
         while let Some(page) = view.page.take() {
             self.wait_readable(page.pos())?;
             match reader.page(page.pos()) {
                 Ok(entries) => view.seen = page.seen(&entries),
+                Err(fault) if fault.is_passing() => return Err(for_now(queue, &fault)),
                 // Its record went as its messages were read in; if it is still a page, it is damaged.
                 Err(_) if page.pos() != unreadable => {
                     unreadable = page.pos();
@@ -196,19 +215,34 @@ impl Vhost {
         if let Some(last) = kept.max() {
             self.wait_readable(*last)?;
         }
+        let mut left_out: Option<ReadError> = None;
         reader.messages(&positions, &mut |index, octets| {
             let place = places.get(index).and_then(|&place| seen.get_mut(place));
-            if let (Some(seen), Ok(octets)) = (place, octets) {
-                seen.message = Message::from_logged(octets);
+            match (place, octets) {
+                (Some(seen), Ok(octets)) => seen.message = Message::from_logged(octets),
+                (Some(_), Err(fault)) if left_out.is_none() || fault.is_passing() => {
+                    left_out = Some(fault);
+                }
+                _ => {}
             }
         });
+        if let Some(fault) = left_out.as_ref().filter(|fault| fault.is_passing()) {
+            return Err(for_now(queue, fault));
+        }
         let messages = seen.into_iter().filter_map(|mut seen| {
             let message = seen.message.take()?;
             Some((seen, message))
         });
-        Ok(Stretch {
+        let stretch = Stretch {
             messages: messages.collect(),
             next,
-        })
+        };
+        Ok((stretch, left_out))
     }
+}
+
+/// Nothing is left out because the system is short of something.
+fn for_now(queue: &QueueRef, fault: &ReadError) -> AmqpError {
+    error!(queue = %queue.name, %fault, "messages cannot be read for now");
+    AmqpError::internal()
 }

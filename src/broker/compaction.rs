@@ -19,7 +19,7 @@ use tracing::{debug, error};
 use super::checkpoints::{each_durable, each_queue};
 use super::pager::Vhosts;
 use crate::base::LogPos;
-use crate::base::index::{IndexEntry, Removed};
+use crate::base::index::{IndexEntry, PageState};
 use crate::queue::QueueRef;
 use crate::store::{Copies, Log, LogError, Reader, Sparse};
 
@@ -43,7 +43,7 @@ fn is_spilled(entries: &[IndexEntry]) -> bool {
 }
 
 /// A queue's pages that are to be written again.
-type Pages = (QueueRef, Vec<(LogPos, Removed)>);
+type Pages = (QueueRef, Vec<PageState>);
 
 impl Compactor {
     pub(super) fn new(log: Log) -> Compactor {
@@ -71,7 +71,7 @@ impl Compactor {
         }
         let is_victim = |segment: u32| victims.binary_search(&segment).is_ok();
         self.page_tails(vhosts, is_victim)?;
-        let mut sound = true;
+        let mut damaged = Vec::new();
         let (mut positions, mut pages) = (Vec::new(), Vec::new());
         each_queue(vhosts, |queue| {
             let found = queue.lock().records_in(is_victim, &mut positions);
@@ -79,18 +79,19 @@ impl Compactor {
                 pages.push((queue.clone(), found));
             }
         });
-        for (pos, removed) in pages.iter().flat_map(|(_, pages)| pages) {
-            match self.reader.page(*pos) {
+        for page in pages.iter().flat_map(|(_, pages)| pages) {
+            match self.reader.page(page.pos) {
                 Ok(entries) => {
                     let left = entries.iter().enumerate();
-                    let left = left.filter(|(place, _)| !removed.contains(*place));
+                    let left = left.filter(|(place, _)| !page.removed.contains(*place));
                     let wanted = left.map(|(_, entry)| entry.pos);
                     positions.extend(wanted.filter(|pos| is_victim(pos.segment())));
                 }
-                Err(fault) if fault.is_gone() => {}
+                Err(fault) if fault.is_gone() || fault.is_passing() => {}
                 Err(fault) => {
                     error!(%fault, "a page cannot be copied; its segment stays");
-                    sound = false;
+                    damaged.push(fault.segment);
+                    damaged.extend(page.segments.iter().map(|(segment, _)| *segment));
                 }
             }
         }
@@ -99,16 +100,16 @@ impl Compactor {
         let copies = self.log.copy_forward(&positions)?;
         for fault in &copies.unreadable {
             error!(%fault, "a message cannot be copied; its segment stays");
-            sound = false;
+            damaged.push(fault.segment);
         }
         let mut moved = self.refer(vhosts, &copies)?;
         for queue in &pages {
             moved += self.refer_pages(queue, &copies)?;
         }
         drop(copies);
-        if !sound {
-            self.damaged.extend(&victims);
-        }
+        // The others will be worth it again.
+        damaged.retain(|segment| is_victim(*segment));
+        self.damaged.extend(damaged);
         debug!(
             segments = victims.len(),
             moved, "sparse segments were copied forward"
@@ -150,25 +151,27 @@ impl Compactor {
 
     fn page_tails(&self, vhosts: &Vhosts, is_victim: impl Fn(u32) -> bool) -> Result<(), LogError> {
         let (settled, mut done, mut any) = (self.log.settled(), Ok(()), false);
+        let spill_takes = self.log.takes_spill();
         each_durable(vhosts, |queue| {
             if done.is_err() {
                 return;
             }
             let is_wanted = |pos: LogPos| pos.is_kept() && is_victim(pos.segment());
-            done = queue
-                .lock()
-                .page_tails_with(is_wanted, settled, |lane, entries| {
-                    let mut batch = self.log.batch();
-                    let record = batch.page(queue.id, lane, LogPos::NONE, entries);
-                    if is_spilled(entries) {
-                        let spilled = self.log.spill(batch);
-                        let page = spilled.map_or(LogPos::NONE, |page| page.position(record));
-                        return Ok((page, None));
-                    }
-                    any = true;
-                    let appended = self.log.append(batch)?;
-                    Ok((appended.position(record), Some(appended)))
-                });
+            done =
+                queue
+                    .lock()
+                    .page_tails_with(is_wanted, settled, spill_takes, |lane, entries| {
+                        let mut batch = self.log.batch();
+                        let record = batch.page(queue.id, lane, LogPos::NONE, entries);
+                        if is_spilled(entries) {
+                            let spilled = self.log.spill(batch);
+                            let page = spilled.map_or(LogPos::NONE, |page| page.position(record));
+                            return Ok((page, None));
+                        }
+                        any = true;
+                        let appended = self.log.append(batch)?;
+                        Ok((appended.position(record), Some(appended)))
+                    });
         });
         done?;
         match any {
@@ -213,7 +216,7 @@ impl Compactor {
     /// Pages, and the messages in them. How many of either were moved.
     fn refer_pages(&mut self, (queue, pages): &Pages, copies: &Copies) -> Result<usize, LogError> {
         let mut count = 0;
-        for (pos, _) in pages {
+        for PageState { pos, .. } in pages {
             // What cannot be read was said.
             let Ok(entries) = self.reader.page(*pos) else {
                 continue;

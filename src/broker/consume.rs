@@ -88,7 +88,7 @@ impl Vhost {
 
     /// basic.get (A6.9).
     pub fn get(&self, queue: &QueueRef, no_ack: bool) -> Result<Option<Got>, AmqpError> {
-        let mut effects = Effects::default();
+        let (mut effects, mut tries) = (Effects::default(), 0);
         let got = loop {
             let now_ms = clock::now_ms();
             let mut state = queue.lock();
@@ -103,7 +103,7 @@ impl Vhost {
             let load = state.next_needed(self.log.durable(), GET_READ_BYTES);
             drop(state);
             tokio::task::block_in_place(|| {
-                self.read_first(queue, load, GET_READ_BYTES, &mut effects)
+                self.read_first(queue, load, GET_READ_BYTES, &mut tries, &mut effects)
             })?;
         };
         self.follow_up(queue, &mut effects)?;

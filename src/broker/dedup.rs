@@ -13,6 +13,7 @@ use parking_lot::MutexGuard;
 use tracing::error;
 
 use super::aftermath::Posted;
+use super::pager::page_at_start;
 use super::vhost::Vhost;
 use crate::base::index::QueueState;
 use crate::base::{AmqpError, LogPos, Name, QueueId};
@@ -247,7 +248,7 @@ pub(super) fn ids_there(
         all.extend(loose.map(|(seq, entry)| (entry.pos, lane.priority, *seq, entry.body_bytes)));
         for page in &lane.pages {
             // One that cannot be read is found out when it is wanted.
-            let entries = reader.page(page.pos).unwrap_or_default();
+            let entries = page_at_start(reader, page.pos).unwrap_or_default();
             let left = entries.iter().enumerate();
             let left = left.filter(|(place, _)| !page.removed.contains(*place));
             all.extend(left.map(|(place, entry)| {

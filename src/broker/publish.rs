@@ -659,6 +659,10 @@ impl Publisher {
 
     /// One record in the spill, whatever the number of queues that want one and do not keep the message.
     fn spill(&mut self, message: &Message) -> Option<RecordOffset> {
+        // Gathered for nothing, if the disk takes no more.
+        if !self.vhost.log.takes_spill() {
+            return None;
+        }
         let mut count = 0;
         for &number in &self.last.targets {
             if let Some(target) = self.targets.get_mut(number as usize) {

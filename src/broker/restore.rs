@@ -415,7 +415,7 @@ fn with_delays(mut state: QueueState, reader: &mut Reader) -> QueueState {
 /// Reads the pages that must be known, since messages in them expire on their own.
 fn note_expiries(queue: &QueueRef, held: &mut Queue, reader: &mut Reader) {
     for (lane, pos) in held.pages_with_ttl() {
-        match reader.page(pos) {
+        match pager::page_at_start(reader, pos) {
             Ok(entries) => held.note_page(lane, pos, &entries),
             Err(fault) => {
                 error!(queue = %queue.name, %fault, "messages cannot be read and are set aside; stop the broker and see what `warren repair` can save");

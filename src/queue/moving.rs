@@ -6,7 +6,7 @@
 use super::entry::{NEVER_MS, Spot};
 use super::machine::Queue;
 use crate::base::LogPos;
-use crate::base::index::{IndexEntry, PageState, Removed};
+use crate::base::index::{IndexEntry, PageState};
 
 /// An old and a new position.
 type Pair = (LogPos, LogPos);
@@ -14,7 +14,7 @@ type Pair = (LogPos, LogPos);
 impl Queue {
     /// Makes pages of those tails that hold a message with a record that `is_wanted`, as far as the log
     /// is settled: recovery knows a message at a tail by its place in the log, and one that was moved has
-    /// another. `append` as for [`Self::page_out`].
+    /// another. `spill_takes` and `append` as for [`Self::page_out`].
     ///
     /// # Errors
     /// Those of `append`: the entries stay as they are.
@@ -22,12 +22,13 @@ impl Queue {
         &mut self,
         is_wanted: impl Fn(LogPos) -> bool,
         settled: LogPos,
+        spill_takes: bool,
         append: impl FnMut(u8, &[IndexEntry]) -> Result<(LogPos, G), E>,
     ) -> Result<(), E> {
         let lanes = self.ready.lanes();
         let with = lanes.filter(|(_, lane)| lane.whole_tail().any(|entry| is_wanted(entry.pos)));
         let levels: Vec<u8> = with.map(|(level, _)| level).collect();
-        self.page_out_lanes(&levels, settled, true, append)
+        self.page_out_lanes(&levels, settled, spill_takes, true, append)
     }
 
     /// The records of messages in no page that can be moved.
@@ -45,22 +46,19 @@ impl Queue {
         all.map(|entry| entry.pos).filter(|pos| pos.is_some())
     }
 
-    /// The records in segments that are `is_wanted`: of messages in no page, and the pages that are or hold some, each
-    /// with what is gone of it.
+    /// The records in segments that are `is_wanted`: of messages in no page, and the pages that are or hold some.
     pub fn records_in(
         &self,
         is_wanted: impl Fn(u32) -> bool,
         loose: &mut Vec<LogPos>,
-    ) -> Vec<(LogPos, Removed)> {
+    ) -> Vec<PageState> {
         loose.extend(self.movable().filter(|pos| is_wanted(pos.segment())));
         let pages = self.ready.lanes().flat_map(|(_, lane)| lane.pages());
         let wanted = pages.filter(|page| {
             let holds = |(segment, _): &(u32, u32)| is_wanted(*segment);
             is_wanted(page.pos.segment()) || page.segments.iter().any(holds)
         });
-        wanted
-            .map(|page| (page.pos, page.removed.clone()))
-            .collect()
+        wanted.cloned().collect()
     }
 
     /// Has messages in no page refer to their copies, which `copy_of` tells. `append` gets the pairs first,

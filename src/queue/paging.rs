@@ -40,17 +40,19 @@ impl Queue {
     /// Makes pages of what the tail holds beyond the window, as far as the log is settled (up to
     /// `settled`). `append` writes a Page record for a lane, where the records of its entries are, which is in
     /// the log or in the spill for all of them, and tells its position; what else it
-    /// gives is kept until the page is in place. [`LogPos::NONE`]: there can be no page now.
+    /// gives is kept until the page is in place. [`LogPos::NONE`]: there can be no page now. Unless `spill_takes`
+    /// pages, it is not asked for those of the spill.
     ///
     /// # Errors
     /// Those of `append`: the entries stay as they are.
     pub fn page_out<G, E>(
         &mut self,
         settled: LogPos,
+        spill_takes: bool,
         append: impl FnMut(u8, &[IndexEntry]) -> Result<(LogPos, G), E>,
     ) -> Result<(), E> {
         let levels: Vec<u8> = self.ready.lanes().map(|(level, _)| level).collect();
-        self.page_out_lanes(&levels, settled, false, append)
+        self.page_out_lanes(&levels, settled, spill_takes, false, append)
     }
 
     /// As [`Self::page_out`] for some lanes; with `short`, all of their tails that can be.
@@ -58,6 +60,7 @@ impl Queue {
         &mut self,
         levels: &[u8],
         settled: LogPos,
+        spill_takes: bool,
         short: bool,
         mut append: impl FnMut(u8, &[IndexEntry]) -> Result<(LogPos, G), E>,
     ) -> Result<(), E> {
@@ -69,6 +72,10 @@ impl Queue {
                     Cut::Nothing => break,
                     Cut::Run(len) => lane.close_run(len),
                     Cut::Page(len) => {
+                        let first = lane.tail(1).next();
+                        if !spill_takes && first.is_some_and(|entry| entry.pos.is_spilled()) {
+                            break;
+                        }
                         let mut entries = Vec::with_capacity(len);
                         entries.extend(lane.tail(len).map(Entry::index));
                         let first = lane.tail(1).next().map_or(0, |entry| entry.spot.seq());

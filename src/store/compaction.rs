@@ -69,7 +69,7 @@ impl Log {
             };
             match found {
                 Ok((stamped_ms, message)) => gathered.add(*old, stamped_ms, &message),
-                Err(error) if error.is_gone() => {}
+                Err(error) if error.is_gone() || error.is_passing() => {}
                 Err(error) => copies.unreadable.push(error),
             }
             // Those of the spill come last.

@@ -6,6 +6,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::base::LogPos;
 
 /// Why the commit log takes no (more) records. Cheap to clone: every producer gets the same one.
@@ -62,6 +64,8 @@ impl LogError {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {file} at offset {offset}: {reason}")]
 pub struct ReadError {
+    /// The segment, as in a position.
+    pub segment: u32,
     /// The segment file's name.
     pub file: String,
     /// Octet offset of the record.
@@ -73,6 +77,7 @@ pub struct ReadError {
 impl ReadError {
     pub(crate) fn io(pos: LogPos, reason: io::Error) -> ReadError {
         ReadError {
+            segment: pos.segment(),
             file: match pos.is_spilled() {
                 true => super::spill::file_name(pos.segment()),
                 false => super::format::file_name(pos.segment()),
@@ -87,13 +92,24 @@ impl ReadError {
         self.file.ends_with(super::spill::SUFFIX) && self.reason.kind() == io::ErrorKind::NotFound
     }
 
+    /// It is no damage: the system is short of file descriptors or memory. To be read again later.
+    pub fn is_passing(&self) -> bool {
+        let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        let errno = self.reason.raw_os_error();
+        self.reason.kind() == io::ErrorKind::Interrupted
+            || errno.is_some_and(|errno| short.contains(&errno))
+    }
+
     pub(crate) fn damaged(pos: LogPos, reason: &'static str) -> ReadError {
         ReadError::io(pos, io::Error::new(io::ErrorKind::InvalidData, reason))
     }
 
     /// The same reason for the record at `pos`.
     pub(crate) fn at(&self, pos: LogPos) -> ReadError {
-        let reason = io::Error::new(self.reason.kind(), self.reason.to_string());
+        let reason = match self.reason.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(self.reason.kind(), self.reason.to_string()),
+        };
         ReadError::io(pos, reason)
     }
 }

@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::base::LogPos;
+use crate::broker::pager::{Found, put_in, read};
+use crate::queue::Load;
+use crate::store::ReadError;
 
 const BODY_BYTES: usize = 2000;
 
@@ -303,5 +307,47 @@ fn wait_for(mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(Instant::now() < until);
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// As with too many open files: nothing of the queue is set aside, and all of it comes once it can be read.
+#[test]
+fn what_cannot_be_read_for_now_stays_in_its_queue() {
+    for persistent in [false, true] {
+        let bench = Bench::new();
+        let queue = bench.declare("long", |queue| queue.durable = true);
+        bench.fill("", "long", 0..MANY, |_| persistent);
+        let short = |pos: LogPos| ReadError::io(pos, std::io::Error::from_raw_os_error(24));
+        let (mut pages, mut messages) = (0, 0);
+        let mut reader = bench.broker.log().reader();
+        for _ in 0..MANY {
+            let mut effects = Default::default();
+            let state = &mut *queue.lock();
+            let load = state.next_needed(bench.broker.log().durable(), usize::MAX);
+            let (refused, right) = match load {
+                Load::Page(pos) => {
+                    pages += 1;
+                    let refused = Found::Page(pos, Err(short(pos)));
+                    (refused, Found::Page(pos, reader.page(pos)))
+                }
+                Load::Messages(wanted) => {
+                    messages += 1;
+                    let refused = wanted.iter().map(|one| (*one, Err(short(one.pos))));
+                    let refused = Found::Messages(refused.collect());
+                    (
+                        refused,
+                        read(Load::Messages(wanted), &mut reader, usize::MAX).unwrap(),
+                    )
+                }
+                _ => break,
+            };
+            assert!(put_in(&queue, state, refused, &mut effects).is_some());
+            assert_eq!(state.ready_len(), MANY);
+            assert!(put_in(&queue, state, right, &mut effects).is_none());
+            bench.broker.log().release_all(effects.opened);
+        }
+        assert!(pages > 0 && messages > 0, "{pages}, {messages}");
+        assert_eq!(bench.drain("long"), (0..MANY).collect::<Vec<_>>());
+        bench.assert_spill_is_empty();
     }
 }

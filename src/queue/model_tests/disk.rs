@@ -99,12 +99,14 @@ impl Disk {
             return;
         }
         let durable = self.durable;
-        let paged = queue.page_out(durable, |level, entries| {
+        let spill_takes = self.rng.random_range(0..8) > 0;
+        let paged = queue.page_out(durable, spill_takes, |level, entries| {
             assert!(entries.iter().all(|entry| entry.priority == level));
             let in_order = entries.windows(2).all(|pair| pair[0].pos < pair[1].pos);
             assert!(in_order, "not in the order of publishing");
             let pos = self.position();
             let of_spill = entries.iter().filter(|entry| entry.pos.is_spilled());
+            assert!(spill_takes || of_spill.clone().count() == 0);
             let pos = match of_spill.count() {
                 0 => pos,
                 // The disk may be full.

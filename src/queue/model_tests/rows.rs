@@ -515,7 +515,7 @@ fn a3_21_an_id_is_free_again_when_its_message_has_left_a_page() {
     let second_of_tail = queue.look(Cursor::default(), 8).seen.remove(4);
     assert!(queue.pick(&second_of_tail, &mut effects));
     let (mut written, mut at) = (Vec::new(), 5000);
-    let paged = queue.page_out(LogPos(4000), |_, entries| {
+    let paged = queue.page_out(LogPos(4000), true, |_, entries| {
         written = entries.to_vec();
         at += 1;
         Ok::<_, ()>((LogPos(at), ()))
