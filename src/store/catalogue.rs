@@ -92,7 +92,7 @@ pub trait Rows: Send {
     /// Applies a change, perhaps only in memory.
     fn apply(&mut self, change: &Change) -> Result<(), StoreError>;
     /// Makes all changes durable, together with the position of the last of them: after a crash
-    /// either both are there or neither. Never called again after an error.
+    /// either both are there or neither. Never called again after an error, unless the disk was full.
     fn flush(&mut self, applied: LogPos) -> Result<(), StoreError>;
     /// After an error: gives the database up without another write.
     fn abandon(self: Box<Self>);
@@ -128,7 +128,12 @@ impl Keeper {
 
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
         if self.dirty {
-            self.rows.flush(self.applied)?;
+            loop {
+                match self.rows.flush(self.applied) {
+                    Err(error) if error.is_full() && self.log.shared.make_room() => {}
+                    done => break done?,
+                }
+            }
             self.dirty = false;
             let shared = &self.log.shared;
             shared.segments.flushed(self.applied);
@@ -139,9 +144,28 @@ impl Keeper {
         Ok(())
     }
 
+    /// Flushes, unless the disk is full: then it says so, and when to try again.
+    fn flush_or_wait(&mut self, said: &mut Option<Instant>) -> Result<Instant, StoreError> {
+        let done = self.flush();
+        let now = Instant::now();
+        match done {
+            Err(error) if error.is_full() => {
+                if said.is_none_or(|said| now - said >= SAY_FULL_EVERY) {
+                    *said = Some(now);
+                    tracing::error!(%error, "the disk is full: the log keeps what changes in the catalogue");
+                }
+                Ok(now + self.log.shared.options.full_retry_every)
+            }
+            done => {
+                *said = None;
+                done.map(|()| now)
+            }
+        }
+    }
+
     /// Applies what comes, and flushes it at most `every` later, until the sender is gone.
     fn run(&mut self, changes: &Receiver<Vec<Change>>, every: Duration) -> Result<(), StoreError> {
-        let mut flush_at = Instant::now();
+        let (mut flush_at, mut said) = (Instant::now(), None);
         loop {
             let received = if self.dirty {
                 changes.recv_timeout(flush_at.saturating_duration_since(Instant::now()))
@@ -156,10 +180,10 @@ impl Keeper {
                     self.apply(&changes)?;
                     // A steady stream of changes never times out.
                     if Instant::now() >= flush_at {
-                        self.flush()?;
+                        flush_at = self.flush_or_wait(&mut said)?;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.flush()?,
+                Err(RecvTimeoutError::Timeout) => flush_at = self.flush_or_wait(&mut said)?,
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
             }
         }
@@ -169,8 +193,14 @@ impl Keeper {
 /// The running thread.
 pub(crate) struct CatalogueThread {
     thread: Option<JoinHandle<()>>,
-    failure: Arc<OnceLock<String>>,
+    failure: Failure,
 }
+
+/// What was tried, and why it failed.
+type Failure = Arc<OnceLock<(&'static str, String)>>;
+
+/// How often it is said that the disk is full.
+const SAY_FULL_EVERY: Duration = Duration::from_secs(10);
 
 impl CatalogueThread {
     pub(crate) fn start(
@@ -184,7 +214,10 @@ impl CatalogueThread {
             let _guard = PanicGuard(report.clone());
             if let Err(error) = keeper.run(&changes, every) {
                 tracing::error!(%error, "the catalogue stops; the log still holds every change");
-                let _ = report.set(error.to_string());
+                let _ = report.set(match error {
+                    StoreError::Catalogue { operation, reason } => (operation, reason),
+                    error => ("write", error.to_string()),
+                });
                 keeper.rows.abandon();
             }
         };
@@ -200,7 +233,7 @@ impl CatalogueThread {
     pub(crate) fn failure(&self) -> Option<StoreError> {
         self.failure
             .get()
-            .map(|reason| StoreError::catalogue("write", reason))
+            .map(|(operation, reason)| StoreError::catalogue(operation, reason))
     }
 
     /// Waits for the last flush; the log must be closed.
@@ -213,12 +246,12 @@ impl CatalogueThread {
     }
 }
 
-struct PanicGuard(Arc<OnceLock<String>>);
+struct PanicGuard(Failure);
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = self.0.set(String::from("its thread panicked"));
+            let _ = self.0.set(("write", String::from("its thread panicked")));
         }
     }
 }

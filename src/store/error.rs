@@ -193,6 +193,11 @@ impl StoreError {
         }
     }
 
+    /// The disk was full: the same may succeed later.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, StoreError::Io { reason, .. } if super::space::is_full(reason))
+    }
+
     pub(crate) fn corrupt(pos: LogPos, reason: impl Into<String>) -> Self {
         StoreError::Corrupt {
             file: super::format::file_name(pos.segment()),

@@ -86,7 +86,7 @@ impl RowsFile {
     }
 
     /// Makes all changes last: after a crash all of them are there, or none of this flush. `rows` gives
-    /// all that there is with them. After an error there must be no other flush.
+    /// all that there is with them. After an error other than of a full disk there must be no other flush.
     pub(super) fn flush<K: AsRef<[u8]>, V: AsRef<[u8]>, R>(
         &mut self,
         rows: impl FnOnce() -> R,
@@ -109,6 +109,12 @@ impl RowsFile {
         }
         self.changed = Vec::new();
         Ok(())
+    }
+
+    /// All that there is, also what was changed since the last flush; `None` if none was made.
+    pub(super) fn rows(&self) -> Result<Option<Rows>, StoreError> {
+        let rows = read(&*self.io)?;
+        Ok(rows.and_then(|mut rows| read_rows(&self.changed, &mut rows).map(|()| rows)))
     }
 
     fn replace<K: AsRef<[u8]>, V: AsRef<[u8]>>(

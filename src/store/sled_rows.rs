@@ -12,9 +12,10 @@
 //!   power cut can leave behind.
 //!
 //! After an error sled is neither flushed nor dropped: dropping flushes, and a flush after a failed
-//! one hangs for ever.
+//! one hangs for ever. What is in [`rows_file`] then goes on without it, and the next start builds it anew.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,8 +32,10 @@ pub(super) const APPLIED_KEY: &[u8] = b"\0applied";
 
 /// A catalogue in sled.
 pub struct SledRows {
-    /// Until it is closed.
+    /// Until it has failed, or is closed.
     db: Option<sled::Db<LEAF_FANOUT>>,
+    /// All rows, once sled has failed.
+    without: Option<rows_file::Rows>,
     file: RowsFile,
     path: PathBuf,
     applied: LogPos,
@@ -78,6 +81,7 @@ impl SledRows {
         let path = path.to_owned();
         Ok(SledRows {
             db: Some(db),
+            without: None,
             file: RowsFile::new(Arc::new(io)),
             path,
             applied,
@@ -147,6 +151,23 @@ impl SledRows {
         }
     }
 
+    /// Goes on without sled, which has failed, with what the file has.
+    fn leave_sled(&mut self, operation: &'static str, error: &io::Error) -> Result<(), StoreError> {
+        // On purpose: its destructor would flush.
+        std::mem::forget(self.db.take());
+        let reason = words(error);
+        let Some(rows) = self.file.rows()? else {
+            return Err(StoreError::catalogue(operation, reason));
+        };
+        tracing::error!(
+            operation,
+            reason,
+            "sled is given up; the catalogue goes on in catalogue.rows, from which the next start builds sled anew"
+        );
+        self.without = Some(rows);
+        Ok(())
+    }
+
     fn db(&self) -> Result<&sled::Db<LEAF_FANOUT>, StoreError> {
         self.db
             .as_ref()
@@ -161,6 +182,9 @@ impl Drop for SledRows {
             std::mem::forget(self.db.take());
             return;
         }
+        if self.without.is_some() {
+            return;
+        }
         drop(self.db.take());
         // Without the mark the next start builds it anew, which is slower and as good.
         let marked = sync_files(&self.path).and_then(|()| create_file(&mark(&self.path)));
@@ -168,6 +192,17 @@ impl Drop for SledRows {
         if let Err(error) = synced.and_then(|()| sync_parent(&self.path)) {
             tracing::warn!(%error, "the catalogue is closed, but cannot be marked so");
         }
+    }
+}
+
+/// What became of it; where in sled's source that was found is of no use to anybody here.
+fn words(error: &io::Error) -> String {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        kind @ (StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied) => {
+            kind.to_string()
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -223,24 +258,42 @@ impl Rows for SledRows {
         key.push(change.table as u8);
         key.extend_from_slice(&change.key);
         self.file.change(&key, change.value.as_deref());
+        if let Some(rows) = &mut self.without {
+            match &change.value {
+                Some(value) => rows.insert(key, value.clone()),
+                None => rows.remove(&key),
+            };
+            return Ok(());
+        }
         let done = match &change.value {
             Some(value) => self.db()?.insert(key, value.as_slice()),
             None => self.db()?.remove(key),
         };
-        done.map(drop)
-            .map_err(|error| StoreError::catalogue("write", error))
+        match done {
+            Ok(_) => Ok(()),
+            Err(error) => self.leave_sled("write", &error),
+        }
     }
 
     fn flush(&mut self, applied: LogPos) -> Result<(), StoreError> {
-        let db = self.db.as_ref();
-        let db = db.ok_or_else(|| StoreError::catalogue("use", "it is closed"))?;
         let position = applied.0.to_le_bytes();
-        db.insert(APPLIED_KEY, &position[..])
-            .map_err(|error| StoreError::catalogue("write", error))?;
         self.file.change(APPLIED_KEY, Some(&position));
-        self.file.flush(|| db.iter())?;
-        db.flush()
-            .map_err(|error| StoreError::catalogue("flush", error))?;
+        if self.without.is_none()
+            && let Err(error) = self.db()?.insert(APPLIED_KEY, &position[..])
+        {
+            self.leave_sled("write", &error)?;
+        }
+        if let Some(rows) = &mut self.without {
+            rows.insert(APPLIED_KEY.to_vec(), position.to_vec());
+            self.file.flush(|| rows.iter().map(Ok))?;
+        } else {
+            let db = self.db.as_ref();
+            let db = db.ok_or_else(|| StoreError::catalogue("use", "it is closed"))?;
+            self.file.flush(|| db.iter())?;
+            if let Err(error) = db.flush() {
+                self.leave_sled("flush", &error)?;
+            }
+        }
         self.applied = applied;
         Ok(())
     }
@@ -248,5 +301,49 @@ impl Rows for SledRows {
     fn abandon(self: Box<Self>) {
         // On purpose: its destructor would flush.
         std::mem::forget(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(position: u64, value: Option<&[u8]>) -> Change {
+        Change {
+            position: LogPos(position),
+            table: Table::Queues,
+            key: vec![position as u8 % 4],
+            value: value.map(<[u8]>::to_vec),
+        }
+    }
+
+    #[test]
+    fn the_rows_go_on_without_a_sled_that_has_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalogue");
+        create_directory(&path).unwrap();
+        let mut rows = SledRows::open(&path, 1 << 20).unwrap();
+        rows.apply(&change(1, Some(b"flushed"))).unwrap();
+        rows.flush(LogPos(1)).unwrap();
+        rows.apply(&change(2, Some(b"not flushed"))).unwrap();
+        let full = io::Error::new(io::ErrorKind::StorageFull, "heap.rs:186 No space left");
+        rows.leave_sled("flush", &full).unwrap();
+        rows.apply(&change(3, Some(b"after it"))).unwrap();
+        rows.flush(LogPos(3)).unwrap();
+        rows.apply(&change(5, None)).unwrap();
+        rows.flush(LogPos(5)).unwrap();
+        drop(rows);
+        assert!(!SledRows::is_marked(&path), "sled is not trusted");
+
+        let rows = SledRows::open(&path, 1 << 20).unwrap();
+        assert_eq!(rows.applied(), LogPos(5));
+        let values: Vec<Vec<u8>> = rows
+            .load()
+            .unwrap()
+            .into_iter()
+            .map(|row| row.1.value)
+            .collect();
+        assert_eq!(values, [&b"not flushed"[..], b"after it"]);
+        assert_eq!(words(&full), "no storage space");
     }
 }

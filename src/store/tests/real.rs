@@ -549,6 +549,34 @@ fn a_measurement_is_asked_for_once_so_much_was_written_as_there_was_room() {
 }
 
 #[test]
+fn a_full_disk_holds_the_catalogue_up_and_does_not_stop_it() {
+    let (io, rows) = (SimIo::new(1), SimRows::default());
+    let options = Options {
+        catalogue_flush_every: Duration::from_millis(1),
+        full_retry_every: Duration::from_millis(1),
+        segment_bytes: 1 << 10,
+        ..Options::default()
+    };
+    let boxed = Box::new(rows.clone());
+    let (store, _) = Store::open_with(Arc::new(io), boxed, options, describe).unwrap();
+    rows.fill(5);
+    let log = store.log();
+    for n in 0..20 {
+        let mut batch = log.batch();
+        batch.put(Table::Queues, &[n], &[7; 200]);
+        drop(log.append(batch).unwrap());
+        log.sync().unwrap();
+    }
+    until("it was tried again", || !rows.is_full());
+    assert!(store.failure().is_none());
+    until("segments go", || {
+        log.begin_checkpoint().finish().unwrap();
+        log.totals().0 == 1
+    });
+    store.close(Vec::new()).unwrap();
+}
+
+#[test]
 fn a_failing_catalogue_stops_alone() {
     let rows = SimRows::default();
     let options = Options {
@@ -573,7 +601,11 @@ fn a_failing_catalogue_stops_alone() {
     }
     until("the failure is reported", || store.failure().is_some());
     assert!(store.log().failure().is_none());
-    assert!(store.close(Vec::new()).is_err());
+    let error = store.close(Vec::new()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot flush the catalogue: simulated; restart the broker"
+    );
     drop(store);
     rows.restart();
     let (_store, recovered) = Store::open_with(io, Box::new(rows), options, describe).unwrap();

@@ -21,6 +21,8 @@ struct RowState {
     flushed: RowMap,
     applied: LogPos,
     fail_flush: bool,
+    /// So many flushes find the disk full.
+    full: u32,
     failed: bool,
 }
 
@@ -35,6 +37,16 @@ impl SimRows {
     /// Another one with the same rows.
     pub(super) fn copy(&self) -> SimRows {
         SimRows(Arc::new(Mutex::new(self.0.lock().clone())))
+    }
+
+    /// So many flushes find the disk full.
+    pub(super) fn fill(&self, flushes: u32) {
+        self.0.lock().full = flushes;
+    }
+
+    /// Whether flushes still find it full.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.lock().full > 0
     }
 
     pub(super) fn fail_flush(&self) {
@@ -74,6 +86,11 @@ impl Rows for SimRows {
     fn flush(&mut self, applied: LogPos) -> Result<(), StoreError> {
         let mut state = self.0.lock();
         assert!(!state.failed, "flushed after an error");
+        if let Some(left) = state.full.checked_sub(1) {
+            state.full = left;
+            let full = std::io::ErrorKind::StorageFull.into();
+            return Err(StoreError::io("write", "catalogue.rows", full));
+        }
         if state.fail_flush {
             state.failed = true;
             return Err(StoreError::catalogue("flush", "simulated"));
