@@ -42,7 +42,7 @@ pub(crate) struct Args {
     silent: bool,
 
     /// No line of headings
-    #[arg(long, global = true)]
+    #[arg(long = "no-table-headers", alias = "no_table_headers", global = true)]
     no_table_headers: bool,
 
     #[command(subcommand)]
@@ -531,7 +531,8 @@ mod tests {
     /// Commands are parted by underscores, flags by dashes, as rabbitmqctl's.
     #[test]
     fn a13_flags_are_parted_by_dashes() {
-        for sub in Args::command().get_subcommands() {
+        let all = Args::command();
+        for sub in all.get_subcommands().chain([&all]) {
             for flag in sub.get_arguments().filter_map(|arg| arg.get_long()) {
                 assert!(!flag.contains('_'), "--{flag} of {}", sub.get_name());
             }
