@@ -27,6 +27,8 @@ pub(crate) const LISTENING: &str = "listening for AMQP 0-9-1 address=";
 pub(crate) fn warren() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
     command.current_dir(std::env::temp_dir());
+    // What the one who runs the tests has set for a broker of their own.
+    command.env_remove("WARREN_DATA_DIR");
     command
 }
 
