@@ -233,9 +233,10 @@ fn any_tail_may_be_missing() {
             let mut torn = content[..bytes].to_vec();
             torn.resize(bytes + zeros, 0);
             let (io, rows) = (SimIo::new(1), SimRows::default());
+            let has_header = torn.get(..32) == content.get(..32);
             io.put_file(name, torn);
-            if bytes < 32 {
-                // The header was on disk before the file had a name.
+            // The header was on disk before the file had a name. One that ends in a zero is whole with zeros behind it.
+            if !has_header {
                 let found = open(&io, &rows);
                 assert!(matches!(found, Err(StoreError::Corrupt { offset: 0, .. })));
                 continue;
