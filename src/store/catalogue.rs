@@ -15,6 +15,7 @@ use crate::base::LogPos;
 
 use super::error::StoreError;
 use super::log::Log;
+use super::options::SAY_FULL_EVERY;
 
 /// The kinds of rows. The numbers are on disk: they are never changed nor used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -198,9 +199,6 @@ pub(crate) struct CatalogueThread {
 
 /// What was tried, and why it failed.
 type Failure = Arc<OnceLock<(&'static str, String)>>;
-
-/// How often it is said that the disk is full.
-const SAY_FULL_EVERY: Duration = Duration::from_secs(10);
 
 impl CatalogueThread {
     pub(crate) fn start(

@@ -48,6 +48,9 @@ pub(crate) const SEGMENT_MAX: u32 = (1 << 30) - 1;
 /// So many segments of the spill may be idle in sum before the sparse ones among them are copied.
 pub(crate) const SPARSE_SPILL_SEGMENTS: u64 = 4;
 
+/// How often it is said that the disk takes no more.
+pub(crate) const SAY_FULL_EVERY: Duration = Duration::from_secs(10);
+
 /// Files of segments that are gone, kept to be written again.
 pub(crate) const SPARES_MAX: usize = 2;
 

@@ -24,6 +24,7 @@ use super::batch::{Batch, RecordOffset};
 use super::compaction::Sparse;
 use super::format::{Cursor, RECORD_HEADER_BYTES};
 use super::io::{Io, IoFile};
+use super::options::SAY_FULL_EVERY;
 use super::shared::Shared;
 
 /// What a file's name ends with.
@@ -31,9 +32,6 @@ pub(crate) const SUFFIX: &str = ".spill";
 
 /// A segment that is still written is given up when it is empty and so long: a purge gives its octets back.
 const GIVEN_UP_FROM_BYTES: u32 = 1 << 20;
-
-/// How often it is said that nothing can be written.
-const SAY_STUCK_EVERY: Duration = Duration::from_secs(10);
 
 /// The name of the file that `segment`, as in a position of the spill, is in.
 pub(crate) fn file_name(segment: u32) -> String {
@@ -174,8 +172,7 @@ impl Spill {
     /// Gives the batch a place, unless the disk takes no more.
     pub(crate) fn append(&self, batch: Batch, segment_bytes: u32) -> Option<Spilled> {
         let bytes = u32::try_from(batch.len()).ok()?;
-        self.io.get()?;
-        if self.stuck.load(Ordering::Acquire) || batch.is_empty() {
+        if !self.takes() || batch.is_empty() {
             return None;
         }
         let mut state = self.state.lock();
@@ -529,7 +526,7 @@ pub(crate) fn run(shared: &Shared) {
             Err(error) => {
                 patience = Some(shared.options.full_retry_every);
                 spill.stuck.store(true, Ordering::Release);
-                if said.is_none_or(|said| said.elapsed() >= SAY_STUCK_EVERY) {
+                if said.is_none_or(|said| said.elapsed() >= SAY_FULL_EVERY) {
                     said = Some(Instant::now());
                     tracing::error!(%error, "cannot write transient messages to the disk: they stay in memory");
                 }

@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::base::{Durability, LogPos};
 
@@ -19,7 +19,7 @@ use super::error::LogError;
 use super::format::{FILE_HEADER_BYTES, file_name};
 use super::io::{Io, IoFile};
 use super::log::Log;
-use super::options::{ZEROS_AHEAD_BYTES, ZEROS_GROUP_BYTES};
+use super::options::{SAY_FULL_EVERY, ZEROS_AHEAD_BYTES, ZEROS_GROUP_BYTES};
 use super::record::{self, Record};
 use super::scan::records;
 use super::shared::{Group, PendingBatch, Shared};
@@ -351,9 +351,6 @@ impl Writer {
         Ok(())
     }
 }
-
-/// How often it is said that the disk is full.
-const SAY_FULL_EVERY: Duration = Duration::from_secs(10);
 
 /// Adds `bytes` octets of zeros.
 fn zeros_into(slices: &mut Vec<IoSlice<'_>>, bytes: u64) {

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use book::{Book, QUEUES};
-use support::{Broker, LIMIT, warren};
+use support::{AMQP_ONLY, Broker, LIMIT, warren};
 use topology::Churn;
 
 const ROUNDS: u64 = 8;
@@ -107,14 +107,7 @@ impl Home {
 
     fn command(&self) -> Command {
         let mut command = warren();
-        command.args([
-            "--listen",
-            "127.0.0.1:0",
-            "--management",
-            "off",
-            "--metrics",
-            "off",
-        ]);
+        command.args(AMQP_ONLY);
         command
             .arg("--config")
             .arg(self.0.path().join("warren.toml"));

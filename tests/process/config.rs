@@ -8,7 +8,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tempfile::TempDir;
 
 use crate::complaint;
-use crate::support::{Broker, warren};
+use crate::support::{AMQP_ONLY, Broker, warren};
 
 /// What the broker says about a file, with the file's directory cut off.
 fn fault(text: &str) -> String {
@@ -99,16 +99,7 @@ fn the_documented_file_works_as_it_is() {
 fn the_data_directory_is_warren_data_where_it_was_started() {
     let dir = TempDir::new().unwrap();
     let mut command = warren();
-    command
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--management",
-            "off",
-            "--metrics",
-            "off",
-        ])
-        .current_dir(dir.path());
+    command.args(AMQP_ONLY).current_dir(dir.path());
     Broker::run(command).stop();
     assert!(dir.path().join("warren-data/FORMAT").exists());
 }

@@ -1,6 +1,7 @@
 //! A disk that takes no more: a limit on the size of files stands for it. The broker stops
 //! confirming, says why, and has all that it confirmed.
 
+use std::path::Path;
 use std::process::Command;
 
 use futures_lite::StreamExt;
@@ -11,7 +12,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tempfile::TempDir;
 
-use crate::support::{Broker, warren};
+use crate::support::{AMQP_ONLY, Broker, warren};
 
 /// In blocks of 512 octets, as the shell counts: 2 MiB, less than one segment of the log.
 const LIMIT_BLOCKS: &str = "ulimit -f 4096 && exec \"$0\" \"$@\"";
@@ -20,7 +21,18 @@ const BODY_BYTES: usize = 10_000;
 /// More than the limit has room for.
 const MESSAGES: usize = 1_000;
 
-async fn open(broker: &Broker) -> (Connection, Channel) {
+/// A broker that can write no file longer than the limit.
+pub(crate) fn start_limited(dir: &Path) -> Broker {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", LIMIT_BLOCKS])
+        .arg(warren().get_program());
+    command.args(AMQP_ONLY).arg("--data-dir").arg(dir);
+    Broker::run(command)
+}
+
+/// A channel, and the durable queue `q`.
+pub(crate) async fn open(broker: &Broker) -> (Connection, Channel) {
     let properties = ConnectionProperties::default();
     let connection = Connection::connect(&broker.uri(""), properties)
         .await
@@ -56,22 +68,7 @@ async fn publish(channel: &Channel) -> usize {
 #[test]
 fn a_full_disk_stops_the_broker_and_loses_nothing() {
     let dir = TempDir::new().unwrap();
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", LIMIT_BLOCKS])
-        .arg(warren().get_program());
-    command
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--management",
-            "off",
-            "--metrics",
-            "off",
-            "--data-dir",
-        ])
-        .arg(dir.path());
-    let broker = Broker::run(command);
+    let broker = start_limited(dir.path());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (_connection, channel) = runtime.block_on(open(&broker));
     let confirmed = runtime.block_on(publish(&channel));

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::support::{Broker, LISTENING, address, warren};
+use crate::support::{AMQP_ONLY, Broker, LISTENING, address, warren};
 use crate::{complaint, run};
 
 #[test]
@@ -76,14 +76,7 @@ fn the_data_directory_may_come_from_the_environment() {
     let data = dir.path().join("far/below/data");
     let mut command = warren();
     command.env("WARREN_DATA_DIR", &data);
-    command.args([
-        "--listen",
-        "127.0.0.1:0",
-        "--management",
-        "off",
-        "--metrics",
-        "off",
-    ]);
+    command.args(AMQP_ONLY);
     let broker = Broker::run(command);
     broker.stop();
     assert!(data.join("FORMAT").is_file());

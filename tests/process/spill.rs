@@ -1,38 +1,22 @@
 //! Transient messages that do not fit in memory: they go with the broker, and a disk that takes none of them costs
 //! none.
 
-use std::process::Command;
-
 use futures_lite::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel};
 use tempfile::TempDir;
 
-use crate::support::{Broker, warren};
+use crate::disk::{open, start_limited};
+use crate::support::Broker;
 
 const BODY_BYTES: usize = 2000;
 
 /// 12 MB: three times what a queue keeps in memory.
 const MESSAGES: usize = 6000;
-
-/// In blocks of 512 octets, as the shell counts: 2 MiB, less than the queue would write.
-const LIMIT_BLOCKS: &str = "ulimit -f 4096 && exec \"$0\" \"$@\"";
-
-async fn open(broker: &Broker) -> (Connection, Channel) {
-    let properties = ConnectionProperties::default();
-    let connection = Connection::connect(&broker.uri(""), properties)
-        .await
-        .unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    let options = QueueDeclareOptions::durable();
-    let declared = channel.queue_declare("q".into(), options, FieldTable::default());
-    declared.await.unwrap();
-    (connection, channel)
-}
 
 /// Publishes and waits until all are confirmed. `modes` in turn are their delivery modes.
 async fn fill(channel: &Channel, modes: &[u8]) {
@@ -111,15 +95,7 @@ fn transient_messages_end_with_the_broker_wherever_they_are() {
 #[test]
 fn a_disk_that_takes_no_transient_messages_costs_none() {
     let dir = TempDir::new().unwrap();
-    let mut command = Command::new("sh");
-    let flags = ["--management", "off", "--metrics", "off", "--data-dir"];
-    command
-        .args(["-c", LIMIT_BLOCKS])
-        .arg(warren().get_program())
-        .args(["--listen", "127.0.0.1:0"])
-        .args(flags)
-        .arg(dir.path());
-    let broker = Broker::run(command);
+    let broker = start_limited(dir.path());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let (_connection, channel) = open(&broker).await;

@@ -23,6 +23,16 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// What the log says once the broker accepts connections.
 pub(crate) const LISTENING: &str = "listening for AMQP 0-9-1 address=";
 
+/// On a free port, and nothing beside AMQP.
+pub(crate) const AMQP_ONLY: [&str; 6] = [
+    "--listen",
+    "127.0.0.1:0",
+    "--management",
+    "off",
+    "--metrics",
+    "off",
+];
+
 /// The broker's executable, without arguments, away from the source tree.
 pub(crate) fn warren() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
@@ -62,16 +72,8 @@ impl Broker {
     /// The same with more flags.
     pub(crate) fn start_with(dir: &Path, flags: &[&str]) -> Broker {
         let mut command = warren();
-        command.args([
-            "--listen",
-            "127.0.0.1:0",
-            "--management",
-            "off",
-            "--metrics",
-            "off",
-            "--data-dir",
-        ]);
-        command.arg(dir).args(flags);
+        command.args(AMQP_ONLY);
+        command.arg("--data-dir").arg(dir).args(flags);
         Broker::run(command)
     }
 
